@@ -1,0 +1,1 @@
+//! Image data sets: loading, decoding, shuffling. Knows nothing of models.

@@ -1,0 +1,1 @@
+//! Kernels for the hot path of the built-in generator.
