@@ -46,5 +46,5 @@ pub use diagnostics::{Diagnostics, Divergence, Trace};
 pub use layers::{LatentLayers, LayersError};
 pub use noise::{NoiseKey, Purpose};
 pub use persistent::PersistentChains;
-pub use posterior::{ByAutodiff, EnergyGradient, Posterior};
+pub use posterior::{ByAutodiff, EnergyGradient, Posterior, gradient_by_autodiff};
 pub use step_size::{StepSize, StepSizeError, StepSizes};

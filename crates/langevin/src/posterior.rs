@@ -1,6 +1,6 @@
 //! What a chain needs to know of a posterior: its energy and the gradient of that energy.
 
-use burn::{backend::Autodiff, prelude::*};
+use burn::{backend::Autodiff, prelude::*, tensor::backend::AutodiffBackend};
 
 /// An unnormalised posterior over flat latent vectors: the one method a user has to write.
 ///
@@ -26,7 +26,23 @@ impl<B: Backend, P: EnergyGradient<B> + ?Sized> EnergyGradient<B> for Box<P> {
     }
 }
 
-/// The gradient of any [`Posterior`], by reverse-mode automatic differentiation.
+/// Energies `[n]` and their gradients `[n, d]` in the latents, by reverse-mode automatic
+/// differentiation of `energy`, whose rows must be independent.
+pub fn gradient_by_autodiff<AB: AutodiffBackend>(
+    latents: Tensor<AB::InnerBackend, 2>,
+    energy: impl FnOnce(Tensor<AB, 2>) -> Tensor<AB, 1>,
+) -> (Tensor<AB::InnerBackend, 1>, Tensor<AB::InnerBackend, 2>) {
+    let leaf = Tensor::<AB, 2>::from_inner(latents.clone()).require_grad();
+    let energy = energy(leaf.clone());
+    // Rows are independent, so the gradient of the sum holds the gradient of each row.
+    let gradients = energy.clone().sum().backward();
+    let gradient = leaf
+        .grad(&gradients)
+        .unwrap_or_else(|| latents.zeros_like());
+    (energy.inner(), gradient)
+}
+
+/// The gradient of any [`Posterior`], by [`gradient_by_autodiff`].
 ///
 /// Freeze the weights of a network (`Module::no_grad`) before wrapping it, or the tape also
 /// carries their gradients.
@@ -35,13 +51,6 @@ pub struct ByAutodiff<P>(pub P);
 
 impl<B: Backend, P: Posterior<Autodiff<B>>> EnergyGradient<B> for ByAutodiff<P> {
     fn energy_and_gradient(&self, latents: Tensor<B, 2>) -> (Tensor<B, 1>, Tensor<B, 2>) {
-        let leaf = Tensor::<Autodiff<B>, 2>::from_inner(latents.clone()).require_grad();
-        let energy = self.0.energy(leaf.clone());
-        // Rows are independent, so the gradient of the sum holds the gradient of each row.
-        let gradients = energy.clone().sum().backward();
-        let gradient = leaf
-            .grad(&gradients)
-            .unwrap_or_else(|| latents.zeros_like());
-        (energy.inner(), gradient)
+        gradient_by_autodiff::<Autodiff<B>>(latents, |latents| self.0.energy(latents))
     }
 }
