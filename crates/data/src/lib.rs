@@ -1,1 +1,3 @@
 //! Image data sets: loading, decoding, shuffling. Knows nothing of models.
+
+pub mod synthetic;
