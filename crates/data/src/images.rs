@@ -219,7 +219,7 @@ impl Images {
 }
 
 /// ITU-R BT.601 weights, as most tools use for grey.
-fn luma(red: u8, green: u8, blue: u8) -> u8 {
+pub(crate) fn luma(red: u8, green: u8, blue: u8) -> u8 {
     let weighted = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
     ((weighted + 500) / 1000) as u8
 }

@@ -1,9 +1,13 @@
 //! Image data sets: loading, decoding, shuffling. Knows nothing of models.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod atomic;
 mod batches;
+mod cache;
 mod error;
 mod fit;
+mod folder;
+mod hash;
 mod idx;
 mod images;
 mod locate;
@@ -11,12 +15,14 @@ mod mat5;
 mod mnist;
 mod npy;
 mod permutation;
+mod progress;
 mod stream;
 mod svhn;
 pub mod synthetic;
 
 pub use batches::{Batches, batch_indices};
 pub use error::Error;
+pub use folder::Skipped;
 pub use images::{ImageShape, Images};
 pub use npy::read_npy;
 pub use permutation::permutation;
