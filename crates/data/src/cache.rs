@@ -82,7 +82,7 @@ impl Cache {
         if Sha256::digest(rest)[..] != *hash {
             return None;
         }
-        let mut number = |rest: &mut &[u8]| {
+        let number = |rest: &mut &[u8]| {
             let (number, tail) = rest.split_first_chunk::<8>()?;
             *rest = tail;
             usize::try_from(u64::from_le_bytes(*number)).ok()

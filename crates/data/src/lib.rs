@@ -4,10 +4,13 @@
 mod atomic;
 mod batches;
 mod cache;
+mod celeba;
+mod download;
 mod error;
 mod fit;
 mod folder;
 mod hash;
+mod holdout;
 mod idx;
 mod images;
 mod locate;
@@ -16,22 +19,18 @@ mod mnist;
 mod npy;
 mod permutation;
 mod progress;
+mod source;
+mod spec;
 mod stream;
 mod svhn;
 pub mod synthetic;
 
 pub use batches::{Batches, batch_indices};
+pub use download::{Remote, RemoteFile};
 pub use error::Error;
 pub use folder::Skipped;
 pub use images::{ImageShape, Images};
 pub use npy::read_npy;
 pub use permutation::permutation;
-
-/// The two parts of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Split {
-    /// The images to learn from.
-    Train,
-    /// The images held out.
-    Test,
-}
+pub use source::Source;
+pub use spec::{DataSet, DataSpec, Part, Split};
