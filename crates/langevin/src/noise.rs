@@ -17,8 +17,10 @@ pub enum Purpose {
     Langevin = 3,
     /// Latents of synthesised images.
     Samples = 4,
-    /// Chains that look at a model without training it.
+    /// Langevin noise of chains that look at a model without training it.
     Evaluation = 5,
+    /// Starts of chains that look at a model without training it.
+    EvaluationStart = 6,
 }
 
 /// The key of a stream of noise.

@@ -1,6 +1,11 @@
 //! The one trait a user's own generator implements.
 
-use burn::{module::Module, prelude::*, tensor::backend::AutodiffBackend};
+use burn::{
+    backend::Autodiff,
+    module::{AutodiffModule, Module},
+    prelude::*,
+    tensor::backend::AutodiffBackend,
+};
 use shortrun_langevin::EnergyGradient;
 
 use crate::{Observation, TapePosterior};
@@ -37,4 +42,16 @@ pub trait Generator<B: Backend>: Module<B> {
     {
         Box::new(TapePosterior::new(self.clone(), observation))
     }
+}
+
+/// A generator that can be trained on backend `B`: shorthand for the bounds, implemented for every
+/// module that meets them.
+pub trait Learnable<B: Backend>:
+    Generator<Autodiff<B>> + AutodiffModule<Autodiff<B>, InnerModule: Generator<B>> + 'static
+{
+}
+
+impl<B: Backend, G> Learnable<B> for G where
+    G: Generator<Autodiff<B>> + AutodiffModule<Autodiff<B>, InnerModule: Generator<B>> + 'static
+{
 }

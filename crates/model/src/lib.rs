@@ -35,7 +35,7 @@ pub use block::{Block, Project, Refine};
 pub use config::{ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm};
 pub use explicit::ExplicitPosterior;
 pub use gelu::gelu;
-pub use generator::Generator;
+pub use generator::{Generator, Learnable};
 pub use observation::{Observation, ObservationError};
 pub use preset::Preset;
 pub use stochastic::{Head, Stochastic};

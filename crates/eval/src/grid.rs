@@ -1,0 +1,131 @@
+//! Pictures in rows and columns.
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use shortrun_data::ImageShape;
+
+use crate::EvalError;
+
+/// Pixels between pictures.
+const GAP: usize = 2;
+/// Small pictures are shown enlarged, so that a person can see them.
+const ENLARGE: usize = 2;
+
+/// A grid of equally large pictures.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    shape: ImageShape,
+    columns: usize,
+    /// `[n, c, h, w]` in [-1, 1], row by row.
+    pictures: Vec<f32>,
+}
+
+impl Grid {
+    /// Pictures (`[n, c, h, w]` in [-1, 1], row by row) in `columns` columns.
+    pub fn new(shape: ImageShape, columns: usize, pictures: Vec<f32>) -> Self {
+        Self {
+            shape,
+            columns: columns.max(1),
+            pictures,
+        }
+    }
+
+    /// Pairs of rows: `above` over `below`, `columns` to a row.
+    pub fn pairs(shape: ImageShape, columns: usize, above: &[f32], below: &[f32]) -> Self {
+        let row = columns.max(1) * shape.values();
+        let mut pictures = Vec::with_capacity(above.len() + below.len());
+        for (above, below) in above.chunks(row).zip(below.chunks(row)) {
+            for half in [above, below] {
+                pictures.extend_from_slice(half);
+                // A short last row is filled up, so that its pair starts on a new one.
+                pictures.resize(pictures.len() + row - half.len(), 1.0);
+            }
+        }
+        Self::new(shape, columns, pictures)
+    }
+
+    /// The grid as one picture on white.
+    pub fn draw(&self) -> RgbImage {
+        let ImageShape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        let count = self.pictures.len() / self.shape.values().max(1);
+        let rows = count.div_ceil(self.columns).max(1);
+        let size = |pictures: usize, pixels: usize| (pictures * (pixels + GAP) + GAP) as u32;
+        let white = Rgb([255; 3]);
+        let mut grid = RgbImage::from_pixel(size(self.columns, width), size(rows, height), white);
+        let plane = height * width;
+        for (place, picture) in self.pictures.chunks_exact(channels * plane).enumerate() {
+            let left = size(place % self.columns, width);
+            let top = size(place / self.columns, height);
+            for y in 0..height {
+                for x in 0..width {
+                    let value = |c: usize| to_byte(picture[(c % channels) * plane + y * width + x]);
+                    grid.put_pixel(
+                        left + x as u32,
+                        top + y as u32,
+                        Rgb([value(0), value(1), value(2)]),
+                    );
+                }
+            }
+        }
+        grid
+    }
+
+    /// Writes the grid as a PNG, twice as large.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_png(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+        let path = path.as_ref();
+        let grid = self.draw();
+        let [width, height] = [grid.width(), grid.height()].map(|side| side * ENLARGE as u32);
+        let large =
+            image::imageops::resize(&grid, width, height, image::imageops::FilterType::Nearest);
+        large.save(path).map_err(|error| EvalError::Write {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+/// [-1, 1] to 0..=255; not a number is black.
+fn to_byte(value: f32) -> u8 {
+    ((value + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_laid_out_row_by_row() {
+        let shape = ImageShape {
+            channels: 1,
+            height: 1,
+            width: 1,
+        };
+        let grid = Grid::new(shape, 2, vec![-1.0, 0.0, 1.0]).draw();
+        assert_eq!(grid.dimensions(), (8, 8));
+        assert_eq!(grid.get_pixel(2, 2).0, [0; 3]);
+        assert_eq!(grid.get_pixel(5, 2).0, [128; 3]);
+        assert_eq!(grid.get_pixel(2, 5).0, [255; 3]);
+    }
+
+    #[test]
+    fn pairs_keep_reconstructions_under_their_originals() {
+        let shape = ImageShape {
+            channels: 1,
+            height: 1,
+            width: 1,
+        };
+        let grid = Grid::pairs(shape, 2, &[-1.0, -1.0, -1.0], &[0.0, 0.0, 0.0]).draw();
+        assert_eq!(grid.dimensions(), (8, 14));
+        assert_eq!(grid.get_pixel(2, 8).0, [0; 3]);
+        assert_eq!(grid.get_pixel(2, 11).0, [128; 3]);
+        assert_eq!(grid.get_pixel(5, 11).0, [255; 3]);
+    }
+}

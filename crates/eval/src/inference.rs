@@ -1,0 +1,81 @@
+//! Inferring latents with a trained generator.
+
+use burn::{prelude::*, tensor::TensorData};
+use shortrun_data::Images;
+use shortrun_langevin::{LatentLayers, Noise, NoiseKey, Purpose, Run, ShortRun};
+use shortrun_model::{Generator, Learnable, Observation};
+
+use crate::EvalError;
+
+/// How many images are inferred at once: a fixed number, so that the noise of an image depends on
+/// the seed and the image's place alone.
+const CHUNK: usize = 50;
+
+/// How latents are inferred: the chain, the observation noise, and the seed of its noise.
+#[derive(Clone, Debug)]
+pub struct Inference {
+    /// The chain.
+    pub chain: ShortRun,
+    /// Standard deviation of a pixel.
+    pub sigma: f64,
+    /// Seed of starts and Langevin noise.
+    pub seed: u64,
+    /// The latent layers.
+    pub layers: LatentLayers,
+}
+
+impl Inference {
+    /// Runs the chain on the first `count` images, some at a time, and hands each observation and
+    /// the run on it to `each`.
+    pub(crate) fn run<B: Backend, G: Learnable<B>>(
+        &self,
+        generator: &G,
+        images: &Images,
+        count: usize,
+        device: &B::Device,
+        mut each: impl FnMut(Observation<B>, Run<B>),
+    ) -> Result<(), EvalError> {
+        let count = count.min(images.len());
+        if count == 0 {
+            return Err(EvalError::NoImages);
+        }
+        let places: Vec<usize> = (0..count).collect();
+        for (chunk, places) in places.chunks(CHUNK).enumerate() {
+            let observation = Observation::new(to_tensor(images, places, device), self.sigma)?;
+            let key = |purpose| NoiseKey {
+                seed: self.seed,
+                iteration: chunk as u64,
+                purpose,
+            };
+            let noise =
+                key(Purpose::EvaluationStart).normal([places.len(), self.layers.dim()], 0, device);
+            let start = generator.valid().latents_from_noise(noise);
+            let posterior = generator.posterior(observation.clone());
+            let run = self
+                .chain
+                .run(&posterior, start, Noise::Keyed(key(Purpose::Evaluation)))?;
+            each(observation, run);
+        }
+        Ok(())
+    }
+}
+
+/// Images at these places as `[n, c, h, w]`, values in [-1, 1].
+fn to_tensor<B: Backend>(images: &Images, places: &[usize], device: &B::Device) -> Tensor<B, 4> {
+    let shape = images.shape();
+    let shape = [places.len(), shape.channels, shape.height, shape.width];
+    Tensor::from_data(TensorData::new(images.to_f32(places), shape), device)
+}
+
+/// A tensor's values on the host, row by row.
+pub(crate) fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter().collect()
+}
+
+/// `forward` of the generator without a tape: `[n, d]` to `[n, c, h, w]`.
+pub(crate) fn generate<B: Backend, G: Learnable<B>>(
+    generator: &G,
+    latents: Tensor<B, 2>,
+) -> Tensor<B, 4> {
+    generator.valid().forward(latents)
+}

@@ -1,0 +1,15 @@
+//! Looking at a trained generator: reconstruction, synthesis, traces of the chain, and pictures.
+
+mod error;
+mod grid;
+mod inference;
+mod reconstruct;
+mod sample;
+mod trace;
+
+pub use error::EvalError;
+pub use grid::Grid;
+pub use inference::Inference;
+pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
+pub use sample::sample;
+pub use trace::{ChainTrace, trace};

@@ -1,0 +1,98 @@
+//! Reconstruction: infer the latents of images, and generate from them.
+
+use burn::prelude::*;
+use shortrun_data::Images;
+use shortrun_langevin::Divergence;
+use shortrun_model::Learnable;
+
+use crate::{
+    EvalError, Inference,
+    inference::{generate, host},
+};
+
+/// Images beside what the generator makes of their inferred latents.
+#[derive(Clone, Debug)]
+pub struct Reconstruction {
+    /// The images, `[n, c, h, w]` in [-1, 1], row by row.
+    pub originals: Vec<f32>,
+    /// The generator's images of the inferred latents, likewise.
+    pub generated: Vec<f32>,
+    /// Mean squared error of each image, per value in [-1, 1].
+    pub mse_by_image: Vec<f64>,
+    /// The chains that diverged, if any.
+    pub divergence: Option<Divergence>,
+}
+
+impl Reconstruction {
+    /// Mean squared error over all images, per value in [-1, 1].
+    pub fn mse(&self) -> f64 {
+        self.mse_by_image.iter().sum::<f64>() / self.mse_by_image.len() as f64
+    }
+}
+
+/// Reconstructs the first `count` images.
+///
+/// # Errors
+/// If there are no images, or the chain or sigma make no sense.
+pub fn reconstruct<B: Backend, G: Learnable<B>>(
+    generator: &G,
+    images: &Images,
+    count: usize,
+    inference: &Inference,
+    device: &B::Device,
+) -> Result<Reconstruction, EvalError> {
+    let mut all = Reconstruction {
+        originals: Vec::new(),
+        generated: Vec::new(),
+        mse_by_image: Vec::new(),
+        divergence: None,
+    };
+    let values = images.shape().values();
+    inference.run(generator, images, count, device, |observation, run| {
+        let [n, d] = run.latents.dims();
+        let generated = host(generate(generator, run.latents));
+        let originals = host(observation.images().clone());
+        let mse = originals
+            .chunks_exact(values)
+            .zip(generated.chunks_exact(values))
+            .map(|(original, generated)| mse(original, generated));
+        all.mse_by_image.extend(mse);
+        all.originals.extend(originals);
+        all.generated.extend(generated);
+        let divergence = Divergence::find(&host(run.energy), n, d);
+        all.divergence = all.divergence.or(divergence);
+    })?;
+    Ok(all)
+}
+
+/// Mean squared error that predicting `mean` (one image) for each of the first `count` images
+/// makes, per value in [-1, 1]: what a model has to beat.
+pub fn mean_image_mse(mean: &[f32], images: &Images, count: usize) -> f64 {
+    let count = count.min(images.len());
+    let sum: f64 = (0..count)
+        .map(|place| mse(&images.to_f32(&[place]), mean))
+        .sum();
+    sum / count as f64
+}
+
+fn mse(a: &[f32], b: &[f32]) -> f64 {
+    let squares = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2));
+    squares.sum::<f64>() / a.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shortrun_data::ImageShape;
+
+    #[test]
+    fn the_mean_image_is_scored_by_the_variance() {
+        let shape = ImageShape {
+            channels: 1,
+            height: 1,
+            width: 1,
+        };
+        let images = Images::new(shape, vec![0, 255], None).unwrap();
+        assert!((mean_image_mse(&images.mean_image(), &images, 2) - 1.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,109 @@
+//! The whole way of a chain in one file, so that anyone can check it elsewhere.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+use shortrun_data::Images;
+use shortrun_model::Learnable;
+
+use crate::{EvalError, Inference, inference::host};
+
+/// Everything a chain on N images did, with K steps in d dimensions.
+///
+/// Names and shapes in the file: `x` `[N, c, h, w]`, `z0` `[N, d]`, `noise` `[K, N, d]`, `z`
+/// `[K+1, N, d]`, `energy` `[K+1, N]`, `gradient0` `[N, d]`, `step_sizes` `[K]` (drift form s) and
+/// `sigma` `[1]`; all float32 but `step_sizes` and `sigma`, which are float64.
+#[derive(Clone, Debug, Default)]
+pub struct ChainTrace {
+    tensors: Vec<(&'static str, Vec<usize>, Vec<f32>)>,
+    step_sizes: Vec<f64>,
+    sigma: f64,
+}
+
+/// Traces the chain on the first `count` images.
+///
+/// # Errors
+/// If there are no images, or the chain or sigma make no sense.
+pub fn trace<B: Backend, G: Learnable<B>>(
+    generator: &G,
+    images: &Images,
+    count: usize,
+    inference: &Inference,
+    device: &B::Device,
+) -> Result<ChainTrace, EvalError> {
+    let inference = Inference {
+        chain: inference.chain.clone().with_trace(),
+        ..inference.clone()
+    };
+    let mut parts: [Vec<Tensor<B, 3>>; 5] = Default::default();
+    let mut x: Vec<Tensor<B, 4>> = Vec::new();
+    inference.run(generator, images, count, device, |observation, run| {
+        x.push(observation.images().clone());
+        let Some(trace) = run.trace else { return };
+        let last = trace.final_energy.unsqueeze_dim::<2>(0);
+        let energy = Tensor::cat(vec![run.energy, last], 0);
+        let [noise, z, energies, gradient0, z0] = &mut parts;
+        noise.push(trace.noise);
+        z0.push(trace.positions.clone().slice([0..1]));
+        z.push(trace.positions);
+        energies.push(energy.unsqueeze_dim(2));
+        gradient0.push(trace.gradient0.unsqueeze_dim(0));
+    })?;
+    let [noise, z, energy, gradient0, z0] = parts.map(|parts| Tensor::cat(parts, 1));
+    let mut tensors = Vec::new();
+    let x = Tensor::cat(x, 0);
+    tensors.push(("x", x.dims().to_vec(), host(x)));
+    let [_, n, d] = z.dims();
+    let k = noise.dims()[0];
+    tensors.push(("z0", vec![n, d], host(z0)));
+    tensors.push(("noise", vec![k, n, d], host(noise)));
+    tensors.push(("z", vec![k + 1, n, d], host(z)));
+    tensors.push(("energy", vec![k + 1, n], host(energy)));
+    tensors.push(("gradient0", vec![n, d], host(gradient0)));
+    Ok(ChainTrace {
+        tensors,
+        step_sizes: inference.chain.step_sizes().drifts(inference.chain.steps()),
+        sigma: inference.sigma,
+    })
+}
+
+impl ChainTrace {
+    /// A tensor's shape and values, by its name in the file.
+    pub fn tensor(&self, name: &str) -> Option<(&[usize], &[f32])> {
+        let found = self.tensors.iter().find(|(known, ..)| *known == name)?;
+        Some((&found.1, &found.2))
+    }
+
+    /// Writes the trace as a safetensors file.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+        let path = path.as_ref();
+        let fail = |reason: String| EvalError::Write {
+            path: path.to_owned(),
+            reason,
+        };
+        let mut bytes: Vec<(&str, Vec<usize>, Dtype, Vec<u8>)> = Vec::new();
+        for (name, shape, values) in &self.tensors {
+            let values = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            bytes.push((name, shape.clone(), Dtype::F32, values));
+        }
+        for (name, values) in [
+            ("step_sizes", self.step_sizes.as_slice()),
+            ("sigma", &[self.sigma]),
+        ] {
+            let bits = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            bytes.push((name, vec![values.len()], Dtype::F64, bits));
+        }
+        let views = bytes
+            .iter()
+            .map(|(name, shape, dtype, bytes)| {
+                TensorView::new(*dtype, shape.clone(), bytes).map(|view| (*name, view))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| fail(e.to_string()))?;
+        safetensors::serialize_to_file(views, None, path).map_err(|e| fail(e.to_string()))
+    }
+}
