@@ -1,0 +1,128 @@
+//! The shape of the built-in generator.
+
+use serde::{Deserialize, Serialize};
+use shortrun_langevin::LatentLayers;
+use thiserror::Error;
+
+/// The configuration of a [`MultiLayerGenerator`](crate::MultiLayerGenerator).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratorConfig {
+    /// Sizes of the latent layers, top first. Their number is L.
+    pub latents: LatentLayers,
+    /// Height and width of the images: 28, 32 or 64 pixels.
+    pub image_size: usize,
+    /// Channels of the images: 1 or 3.
+    pub image_channels: usize,
+    /// Channels n_f of every feature map.
+    pub features: usize,
+    /// Channels of the small map that the linear part of a projection makes.
+    pub seed_channels: usize,
+    /// Channels of the convolution in the mean and scale heads.
+    pub head_width: HeadWidth,
+    /// Further blocks between the last features and the output.
+    pub refine_blocks: usize,
+    /// How a scale head's output becomes a standard deviation.
+    pub scale: ScaleForm,
+    /// Which variables the chain moves.
+    pub parameterisation: Parameterisation,
+}
+
+/// Channels of the convolution in the mean and scale heads of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadWidth {
+    /// As many as feature channels, n_f.
+    Features,
+    /// As many as the latent layer has dimensions (the released script's form).
+    Latent,
+    /// This many.
+    Fixed(usize),
+}
+
+/// How the output `v` of a scale head becomes the standard deviation `sigma_l`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScaleForm {
+    /// `exp(clamp(softplus(v), 0, 10) / 2)`: the released script's, never below 1.
+    SoftplusLogVariance,
+    /// `exp(clamp(v, -10, 10) / 2)`: a plain log-variance.
+    LogVariance,
+    /// `softplus(v)`, and never below 1e-3.
+    Softplus,
+}
+
+/// Which variables the chain moves. Both define the same model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parameterisation {
+    /// The standard-normal noise `e_l` of every layer, `z_l = mu_l + sigma_l e_l`.
+    NonCentred,
+    /// The latents `z_l` themselves.
+    Centred,
+}
+
+/// A generator that cannot be built.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Not 28, 32 or 64.
+    #[error("image_size must be 28, 32 or 64; found {0}")]
+    ImageSize(usize),
+    /// Not 1 or 3.
+    #[error("image_channels must be 1 (grey) or 3 (RGB); found {0}")]
+    ImageChannels(usize),
+    /// A width of 0.
+    #[error("{0} must be at least 1")]
+    Width(&'static str),
+    /// A preset that does not exist.
+    #[error("there is no preset '{0}'; the presets are {1}")]
+    Preset(String, String),
+}
+
+impl GeneratorConfig {
+    /// Checks that the generator can be built.
+    ///
+    /// # Errors
+    /// Names the first setting that makes no sense.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if ![28, 32, 64].contains(&self.image_size) {
+            return Err(ConfigError::ImageSize(self.image_size));
+        }
+        if ![1, 3].contains(&self.image_channels) {
+            return Err(ConfigError::ImageChannels(self.image_channels));
+        }
+        let widths = [
+            ("features", self.features),
+            ("seed_channels", self.seed_channels),
+            ("head_width", self.head_channels(1)),
+        ];
+        match widths.iter().find(|(_, width)| *width == 0) {
+            Some((name, _)) => Err(ConfigError::Width(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Height and width of every feature map: 14 for images of 28 pixels, else 16.
+    pub fn feature_size(&self) -> usize {
+        if self.image_size == 28 { 14 } else { 16 }
+    }
+
+    /// How many transposed convolutions, each doubling the size, end the generator.
+    pub fn output_layers(&self) -> usize {
+        (self.image_size / self.feature_size()).ilog2() as usize
+    }
+
+    /// Channels of the heads' convolutions for a latent layer of `latent` dimensions.
+    pub fn head_channels(&self, latent: usize) -> usize {
+        match self.head_width {
+            HeadWidth::Features => self.features,
+            HeadWidth::Latent => latent,
+            HeadWidth::Fixed(channels) => channels,
+        }
+    }
+
+    /// `[channels, height, width]` of an image.
+    pub fn image_shape(&self) -> [usize; 3] {
+        [self.image_channels, self.image_size, self.image_size]
+    }
+}

@@ -1,0 +1,28 @@
+//! The exact GELU and its slope.
+
+use std::f64::consts::{PI, SQRT_2};
+
+use burn::prelude::*;
+
+/// The exact (erf) GELU, `x Φ(x)`.
+///
+/// Written out because Burn 0.21 differentiates its own `gelu` by the tanh approximation on most
+/// backends, which is off by 1e-3.
+pub fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    let cdf = normal_cdf(x.clone());
+    x * cdf
+}
+
+/// GELU and its slope, `Φ(x) + x φ(x)`.
+pub(crate) fn gelu_with_slope<B: Backend, const D: usize>(
+    x: Tensor<B, D>,
+) -> (Tensor<B, D>, Tensor<B, D>) {
+    let cdf = normal_cdf(x.clone());
+    let density = (x.clone().square() * -0.5).exp() * (1.0 / (2.0 * PI).sqrt());
+    let slope = cdf.clone() + x.clone() * density;
+    (x * cdf, slope)
+}
+
+fn normal_cdf<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    ((x * (1.0 / SQRT_2)).erf() + 1.0) * 0.5
+}

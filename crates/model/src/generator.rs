@@ -1,0 +1,40 @@
+//! The one trait a user's own generator implements.
+
+use burn::{module::Module, prelude::*, tensor::backend::AutodiffBackend};
+use shortrun_langevin::EnergyGradient;
+
+use crate::{Observation, TapePosterior};
+
+/// A network that turns flat latent vectors into images.
+///
+/// [`forward`](Self::forward) is all a generator has to provide. Its latents then have a standard
+/// normal prior, and energy, gradient, chain, training and reconstruction follow.
+pub trait Generator<B: Backend>: Module<B> {
+    /// Images `[n, c, h, w]`, values in [-1, 1], of latents `[n, d]`.
+    fn forward(&self, latents: Tensor<B, 2>) -> Tensor<B, 4>;
+
+    /// The energy `U(e) = |e|² / 2 + |x - g(e)|² / (2 σ²)` of each example, `[n]`, in nats.
+    fn energy(&self, latents: Tensor<B, 2>, observation: &Observation<B>) -> Tensor<B, 1> {
+        let prior = latents.clone().square().sum_dim(1).squeeze_dim(1) * 0.5;
+        prior + observation.energy(self.forward(latents))
+    }
+
+    /// Latents `[n, d]` drawn from the prior, given standard normal noise `[n, d]`: the noise
+    /// itself, unless the generator's latents are not standard normal.
+    fn latents_from_noise(&self, noise: Tensor<B, 2>) -> Tensor<B, 2> {
+        noise
+    }
+
+    /// The posterior of an observation with the present weights, on the inner backend, for the
+    /// chain to run on: by automatic differentiation, unless the generator knows a faster way.
+    fn posterior(
+        &self,
+        observation: Observation<B::InnerBackend>,
+    ) -> Box<dyn EnergyGradient<B::InnerBackend>>
+    where
+        B: AutodiffBackend,
+        Self: 'static,
+    {
+        Box::new(TapePosterior::new(self.clone(), observation))
+    }
+}

@@ -1,0 +1,91 @@
+//! Seeded starting weights.
+
+use burn::{
+    module::Param,
+    nn::{
+        Linear, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig},
+    },
+    prelude::*,
+    tensor::TensorData,
+};
+use rand::RngExt;
+use shortrun_langevin::{NoiseKey, Purpose};
+
+/// Draws the starting weights of one layer after another: uniform within `± 1 / sqrt(fan_in)`, as
+/// PyTorch does, from the seed and the layer's place alone.
+pub(crate) struct Init<'a, B: Backend> {
+    key: NoiseKey,
+    drawn: u64,
+    device: &'a B::Device,
+}
+
+impl<'a, B: Backend> Init<'a, B> {
+    pub(crate) fn new(seed: u64, device: &'a B::Device) -> Self {
+        let key = NoiseKey {
+            seed,
+            iteration: 0,
+            purpose: Purpose::Weights,
+        };
+        Self {
+            key,
+            drawn: 0,
+            device,
+        }
+    }
+
+    fn uniform<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<B, D>> {
+        let mut rng = self.key.rng(self.drawn);
+        self.drawn += 1;
+        let bound = 1.0 / (fan_in as f32).sqrt();
+        let count = shape.iter().product();
+        let values: Vec<f32> = (0..count)
+            .map(|_| rng.random_range(-bound..bound))
+            .collect();
+        Param::from_data(TensorData::new(values, shape), self.device)
+    }
+
+    pub(crate) fn linear(&mut self, inputs: usize, outputs: usize) -> Linear<B> {
+        Linear {
+            weight: self.uniform([inputs, outputs], inputs),
+            bias: Some(self.uniform([outputs], inputs)),
+        }
+    }
+
+    pub(crate) fn conv(
+        &mut self,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        padding: usize,
+    ) -> Conv2d<B> {
+        let mut conv = Conv2dConfig::new([inputs, outputs], [kernel, kernel])
+            .with_padding(PaddingConfig2d::Explicit(
+                padding, padding, padding, padding,
+            ))
+            .init(self.device);
+        let fan_in = inputs * kernel * kernel;
+        conv.weight = self.uniform([outputs, inputs, kernel, kernel], fan_in);
+        conv.bias = Some(self.uniform([outputs], fan_in));
+        conv
+    }
+
+    pub(crate) fn deconv(
+        &mut self,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        bias: bool,
+    ) -> ConvTranspose2d<B> {
+        let mut deconv = ConvTranspose2dConfig::new([inputs, outputs], [kernel, kernel])
+            .with_stride([stride, stride])
+            .with_padding([padding, padding])
+            .with_bias(bias)
+            .init(self.device);
+        // PyTorch counts the fan-in of a transposed convolution on its output channels.
+        let fan_in = outputs * kernel * kernel;
+        deconv.weight = self.uniform([inputs, outputs, kernel, kernel], fan_in);
+        deconv.bias = bias.then(|| self.uniform([outputs], fan_in));
+        deconv
+    }
+}

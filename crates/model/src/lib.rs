@@ -1,0 +1,45 @@
+//! Multi-layer latent-variable generators.
+//!
+//! The built-in [`MultiLayerGenerator`] is the top-down network of Nijkamp et al. (2020), Table 4:
+//! noise vectors `e_L, …, e_1` (top layer first) shape feature maps layer by layer, and the last
+//! features become an image. Any other network works with the chain, with training and with
+//! reconstruction too, once it implements [`Generator`], a trait with one required method.
+//!
+//! ```
+//! use burn::{backend::Flex, prelude::*};
+//! use shortrun_model::{Generator, Preset};
+//!
+//! let device = Default::default();
+//! let generator = Preset::Quick.config(32, 3)?.init::<Flex>(1, &device);
+//! let images = generator.forward(Tensor::zeros([2, generator.config().latents.dim()], &device));
+//! assert_eq!(images.dims(), [2, 3, 32, 32]);
+//! # Ok::<(), shortrun_model::ConfigError>(())
+//! ```
+
+mod block;
+mod config;
+mod explicit;
+mod gelu;
+mod generator;
+mod init;
+mod observation;
+mod output;
+mod preset;
+mod stochastic;
+mod summary;
+mod tape;
+mod top_down;
+mod weights;
+
+pub use block::{Block, Project, Refine};
+pub use config::{ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm};
+pub use explicit::ExplicitPosterior;
+pub use gelu::gelu;
+pub use generator::Generator;
+pub use observation::{Observation, ObservationError};
+pub use preset::Preset;
+pub use stochastic::{Head, Stochastic};
+pub use summary::Summary;
+pub use tape::TapePosterior;
+pub use top_down::MultiLayerGenerator;
+pub use weights::{WeightsError, load, save};

@@ -1,0 +1,105 @@
+//! The stochastic part of a layer: the mean `mu_l` and scale `sigma_l` of the next latents.
+
+use burn::{
+    module::Module,
+    nn::{Linear, conv::Conv2d},
+    prelude::*,
+    tensor::activation::{sigmoid, softplus},
+};
+
+use crate::{GeneratorConfig, ScaleForm, gelu, init::Init};
+
+/// The kernel of the heads' convolutions; without padding, so a map loses `HEAD_KERNEL - 1`.
+pub(crate) const HEAD_KERNEL: usize = 5;
+
+/// A head: convolution 5x5 without padding, GELU, linear.
+#[derive(Module, Debug)]
+pub struct Head<B: Backend> {
+    /// 5x5, no padding.
+    pub conv: Conv2d<B>,
+    /// To the latent dimensions.
+    pub linear: Linear<B>,
+}
+
+impl<B: Backend> Head<B> {
+    fn new(config: &GeneratorConfig, latent: usize, init: &mut Init<'_, B>) -> Self {
+        let channels = config.head_channels(latent);
+        let size = config.feature_size() + 1 - HEAD_KERNEL;
+        Self {
+            conv: init.conv([config.features, channels], HEAD_KERNEL, 0),
+            linear: init.linear(channels * size * size, latent),
+        }
+    }
+
+    /// # Shapes
+    /// `[n, n_f, size, size]` to `[n, d_l]`
+    pub fn forward(&self, features: Tensor<B, 4>) -> Tensor<B, 2> {
+        self.linear
+            .forward(gelu(self.conv.forward(features)).flatten(1, 3))
+    }
+}
+
+/// From the features of one layer to the distribution of the next layer's latents.
+#[derive(Module, Debug)]
+pub struct Stochastic<B: Backend> {
+    /// Gives `mu_l`.
+    pub mean: Head<B>,
+    /// Gives what [`ScaleForm`] turns into `sigma_l`.
+    pub scale: Head<B>,
+    #[module(skip)]
+    pub(crate) form: ScaleForm,
+}
+
+impl<B: Backend> Stochastic<B> {
+    pub(crate) fn new(config: &GeneratorConfig, latent: usize, init: &mut Init<'_, B>) -> Self {
+        Self {
+            mean: Head::new(config, latent, init),
+            scale: Head::new(config, latent, init),
+            form: config.scale,
+        }
+    }
+
+    /// `mu_l` and `sigma_l`.
+    ///
+    /// # Shapes
+    /// `[n, n_f, size, size]` to two of `[n, d_l]`
+    pub fn forward(&self, features: Tensor<B, 4>) -> (Tensor<B, 2>, Tensor<B, 2>) {
+        let raw = self.scale.forward(features.clone());
+        (self.mean.forward(features), self.form.scale(raw))
+    }
+}
+
+const LOG_VARIANCE_LIMIT: f64 = 10.0;
+const SMALLEST_SOFTPLUS_SCALE: f64 = 1e-3;
+
+impl ScaleForm {
+    /// `sigma_l` of the scale head's output.
+    pub(crate) fn scale<B: Backend>(self, raw: Tensor<B, 2>) -> Tensor<B, 2> {
+        let limit = LOG_VARIANCE_LIMIT;
+        match self {
+            Self::SoftplusLogVariance => (softplus(raw, 1.0).clamp(0.0, limit) * 0.5).exp(),
+            Self::LogVariance => (raw.clamp(-limit, limit) * 0.5).exp(),
+            Self::Softplus => softplus(raw, 1.0) + SMALLEST_SOFTPLUS_SCALE,
+        }
+    }
+
+    /// `sigma_l` and its derivative in the scale head's output.
+    pub(crate) fn scale_with_slope<B: Backend>(
+        self,
+        raw: Tensor<B, 2>,
+    ) -> (Tensor<B, 2>, Tensor<B, 2>) {
+        let scale = self.scale(raw.clone());
+        let slope = match self {
+            Self::SoftplusLogVariance => {
+                let inside = softplus(raw.clone(), 1.0).lower_elem(LOG_VARIANCE_LIMIT);
+                scale.clone() * sigmoid(raw) * inside.float() * 0.5
+            }
+            Self::LogVariance => {
+                let inside = raw.abs().lower_elem(LOG_VARIANCE_LIMIT);
+                scale.clone() * inside.float() * 0.5
+            }
+            Self::Softplus => sigmoid(raw),
+        };
+        (scale, slope)
+    }
+}

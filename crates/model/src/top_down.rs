@@ -1,0 +1,177 @@
+//! The built-in generator.
+
+use burn::{
+    module::Module, nn::conv::ConvTranspose2d, prelude::*, tensor::backend::AutodiffBackend,
+};
+use shortrun_langevin::EnergyGradient;
+
+use crate::{
+    Block, ConfigError, ExplicitPosterior, Generator, GeneratorConfig, Observation,
+    Parameterisation, Refine, Stochastic, init::Init, output,
+};
+
+/// The multi-layer top-down generator of Nijkamp et al. (2020), Table 4.
+///
+/// With `z_0` the top latents and i counting layers from the top:
+///
+/// ```text
+/// h_i     = d_i(p_i(z_i)) + h_{i-1}                    (h_{-1} = 0)
+/// z_{i+1} = mu_i(h_i) + sigma_i(h_i) * e_{i+1}         (non-centred)
+/// x       = tanh(output(refine(h_{L-1})))
+/// ```
+#[derive(Module, Debug)]
+pub struct MultiLayerGenerator<B: Backend> {
+    /// `p_i` and `d_i` of every layer, top first.
+    pub blocks: Vec<Block<B>>,
+    /// `mu_i` and `sigma_i`, from block i to latents i + 1.
+    pub stochastic: Vec<Stochastic<B>>,
+    /// Further residual blocks before the output.
+    pub refine: Vec<Refine<B>>,
+    /// The transposed convolutions to the image.
+    pub output: Vec<ConvTranspose2d<B>>,
+    #[module(skip)]
+    config: GeneratorConfig,
+}
+
+impl GeneratorConfig {
+    /// A generator with starting weights that depend on the seed alone.
+    ///
+    /// The configuration must have passed [`check`](Self::check).
+    pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> MultiLayerGenerator<B> {
+        let init = &mut Init::new(seed, device);
+        let sizes = self.latents.sizes();
+        MultiLayerGenerator {
+            blocks: sizes.iter().map(|d| Block::new(self, *d, init)).collect(),
+            stochastic: sizes[1..]
+                .iter()
+                .map(|d| Stochastic::new(self, *d, init))
+                .collect(),
+            refine: (0..self.refine_blocks)
+                .map(|_| Refine::new(self, init))
+                .collect(),
+            output: output::layers(self, init),
+            config: self.clone(),
+        }
+    }
+
+    /// As [`init`](Self::init), after [`check`](Self::check).
+    ///
+    /// # Errors
+    /// If the configuration makes no sense.
+    pub fn try_init<B: Backend>(
+        &self,
+        seed: u64,
+        device: &B::Device,
+    ) -> Result<MultiLayerGenerator<B>, ConfigError> {
+        self.check()?;
+        Ok(self.init(seed, device))
+    }
+}
+
+/// What the prior of each layer is asked for on the way down.
+type Prior<'a, B> = &'a mut dyn FnMut(Tensor<B, 1>);
+
+impl<B: Backend> MultiLayerGenerator<B> {
+    /// The shape of this generator.
+    pub fn config(&self) -> &GeneratorConfig {
+        &self.config
+    }
+
+    /// The same weights, with a chain that moves other variables.
+    pub fn with_parameterisation(mut self, parameterisation: Parameterisation) -> Self {
+        self.config.parameterisation = parameterisation;
+        self
+    }
+
+    /// The last features, and each layer's `-log p(z_l | above)` (without constants) to `prior`.
+    fn features(&self, latents: Tensor<B, 2>, prior: Option<Prior<'_, B>>) -> Tensor<B, 4> {
+        let layers = self.config.latents.split(latents);
+        let centred = self.config.parameterisation == Parameterisation::Centred;
+        let mut collect = prior;
+        if let Some(collect) = &mut collect {
+            collect(half_square(layers[0].clone()));
+        }
+        let mut features = self.blocks[0].forward(layers[0].clone());
+        for (i, stochastic) in self.stochastic.iter().enumerate() {
+            let given = layers[i + 1].clone();
+            let latent = if centred {
+                if let Some(collect) = &mut collect {
+                    let (mean, scale) = stochastic.forward(features.clone());
+                    let noise = (given.clone() - mean) / scale.clone();
+                    collect(half_square(noise) + scale.log().sum_dim(1).squeeze_dim(1));
+                }
+                given
+            } else {
+                if let Some(collect) = &mut collect {
+                    collect(half_square(given.clone()));
+                }
+                let (mean, scale) = stochastic.forward(features.clone());
+                mean + scale * given
+            };
+            features = self.blocks[i + 1].forward(latent) + features;
+        }
+        features
+    }
+
+    fn image(&self, features: Tensor<B, 4>) -> Tensor<B, 4> {
+        let refined = self
+            .refine
+            .iter()
+            .fold(features, |features, block| block.forward(features));
+        output::forward(&self.output, refined)
+    }
+}
+
+/// `|row|² / 2` of each row.
+fn half_square<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 1> {
+    rows.square().sum_dim(1).squeeze_dim(1) * 0.5
+}
+
+impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
+    fn forward(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
+        self.image(self.features(latents, None))
+    }
+
+    fn energy(&self, latents: Tensor<B, 2>, observation: &Observation<B>) -> Tensor<B, 1> {
+        let mut prior: Option<Tensor<B, 1>> = None;
+        let mut collect = |layer: Tensor<B, 1>| {
+            prior = Some(match prior.take() {
+                Some(sum) => sum + layer,
+                None => layer,
+            });
+        };
+        let features = self.features(latents, Some(&mut collect));
+        let likelihood = observation.energy(self.image(features));
+        match prior {
+            Some(prior) => prior + likelihood,
+            None => likelihood,
+        }
+    }
+
+    fn latents_from_noise(&self, noise: Tensor<B, 2>) -> Tensor<B, 2> {
+        if self.config.parameterisation == Parameterisation::NonCentred {
+            return noise;
+        }
+        let noise = self.config.latents.split(noise);
+        let mut latents = vec![noise[0].clone()];
+        let mut features = self.blocks[0].forward(noise[0].clone());
+        for (i, stochastic) in self.stochastic.iter().enumerate() {
+            let (mean, scale) = stochastic.forward(features.clone());
+            let latent = mean + scale * noise[i + 1].clone();
+            features = self.blocks[i + 1].forward(latent.clone()) + features;
+            latents.push(latent);
+        }
+        Tensor::cat(latents, 1)
+    }
+
+    fn posterior(
+        &self,
+        observation: Observation<B::InnerBackend>,
+    ) -> Box<dyn EnergyGradient<B::InnerBackend>>
+    where
+        B: AutodiffBackend,
+    {
+        use burn::module::AutodiffModule;
+        Box::new(ExplicitPosterior::new(&self.valid(), observation))
+    }
+}

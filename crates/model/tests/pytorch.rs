@@ -1,0 +1,156 @@
+//! The built-in generator against float64 PyTorch: `pytorch/reference.py` made the numbers.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use burn::{
+    backend::{Autodiff, Flex},
+    prelude::*,
+    tensor::TensorData,
+};
+use common::{host, relative_error};
+use safetensors::SafeTensors;
+use shortrun_langevin::EnergyGradient;
+use shortrun_model::{
+    ExplicitPosterior, Generator, Observation, Parameterisation, TapePosterior, load, save,
+};
+
+const TOLERANCE: f64 = 1e-4;
+const SIGMA: f64 = 0.3;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/pytorch")
+        .join(format!("{name}.safetensors"))
+}
+
+struct Case(Vec<u8>);
+
+impl Case {
+    fn values(&self, name: &str) -> Vec<f32> {
+        let tensors = SafeTensors::deserialize(&self.0).unwrap();
+        let bytes = tensors.tensor(name).unwrap().data().to_vec();
+        bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect()
+    }
+
+    fn tensor<B: Backend, const D: usize>(&self, name: &str, device: &B::Device) -> Tensor<B, D> {
+        let tensors = SafeTensors::deserialize(&self.0).unwrap();
+        let shape = tensors.tensor(name).unwrap().shape().to_vec();
+        Tensor::from_data(TensorData::new(self.values(name), shape), device)
+    }
+}
+
+fn matches_pytorch<B: Backend>(name: &str, device: &B::Device) {
+    let case = Case(std::fs::read(file(&format!("{name}_case"))).unwrap());
+    let latents: Tensor<B, 2> = case.tensor("latents", device);
+    let images: Tensor<B, 4> = case.tensor("images", device);
+    let forms = [
+        ("noncentred", Parameterisation::NonCentred),
+        ("centred", Parameterisation::Centred),
+    ];
+    for (form, parameterisation) in forms {
+        let check = |what: &str, found: Vec<f32>| {
+            let error = relative_error(&found, &case.values(&format!("{form}.{what}")));
+            assert!(
+                error < TOLERANCE,
+                "{name}, {form}: {what} is off by {error}"
+            );
+        };
+        let generator = load::<B>(file(name), device)
+            .unwrap()
+            .with_parameterisation(parameterisation);
+        let observation = Observation::new(images.clone(), SIGMA).unwrap();
+        check("generated", host(generator.forward(latents.clone())));
+        check(
+            "energy",
+            host(generator.energy(latents.clone(), &observation)),
+        );
+
+        let explicit = ExplicitPosterior::new(&generator, observation.clone());
+        let (energy, gradient) = explicit.energy_and_gradient(latents.clone());
+        check("energy", host(energy));
+        check("gradient", host(gradient));
+
+        let tape =
+            TapePosterior::<Autodiff<B>, _>::new(generator.train::<Autodiff<B>>(), observation);
+        let (energy, gradient) = tape.energy_and_gradient(latents.clone());
+        check("energy", host(energy));
+        check("gradient", host(gradient));
+    }
+}
+
+#[test]
+fn three_layers_28_matches_pytorch() {
+    matches_pytorch::<Flex>("three_layers_28", &Default::default());
+}
+
+#[test]
+fn two_layers_64_matches_pytorch() {
+    matches_pytorch::<Flex>("two_layers_64", &Default::default());
+}
+
+#[cfg(feature = "vulkan")]
+#[test]
+fn three_layers_28_matches_pytorch_on_vulkan() {
+    matches_pytorch::<burn::backend::Vulkan>("three_layers_28", &Default::default());
+}
+
+/// What we write is what PyTorch wrote: same names, shapes and numbers.
+#[test]
+fn saving_gives_the_same_tensors_back() {
+    let device = Default::default();
+    for name in ["three_layers_28", "two_layers_64"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("again.safetensors");
+        save(&load::<Flex>(file(name), &device).unwrap(), &path).unwrap();
+        let (ours, theirs) = (
+            std::fs::read(&path).unwrap(),
+            std::fs::read(file(name)).unwrap(),
+        );
+        let (ours, theirs) = (
+            SafeTensors::deserialize(&ours).unwrap(),
+            SafeTensors::deserialize(&theirs).unwrap(),
+        );
+        let names = |file: &SafeTensors<'_>| {
+            let mut names: Vec<String> = file.names().into_iter().map(str::to_owned).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&ours), names(&theirs));
+        for (name, theirs) in theirs.iter() {
+            let ours = ours.tensor(name).unwrap();
+            assert_eq!(ours.shape(), theirs.shape(), "{name}");
+            assert_eq!(ours.data(), theirs.data(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn damaged_and_foreign_files_are_refused_by_name() {
+    let device = Default::default();
+    let folder = tempfile::tempdir().unwrap();
+    let refuse = |bytes: &[u8], expected: &str| {
+        let path = folder.path().join("bad.safetensors");
+        std::fs::write(&path, bytes).unwrap();
+        let error = load::<Flex>(&path, &device).unwrap_err().to_string();
+        assert!(error.contains("bad.safetensors"), "{error}");
+        assert!(error.contains(expected), "{error}");
+    };
+    let whole = std::fs::read(file("three_layers_28")).unwrap();
+    refuse(&whole[..whole.len() / 2], "not a whole safetensors file");
+    refuse(b"<html>", "not a whole safetensors file");
+    let case = std::fs::read(file("three_layers_28_case")).unwrap();
+    refuse(&case, "no generator configuration");
+    // A tensor renamed in the header, its length kept: missing under its own name.
+    let text = b"output.0.bias";
+    let at = whole.windows(text.len()).position(|w| w == text).unwrap();
+    let mut renamed = whole.clone();
+    renamed[at..at + text.len()].copy_from_slice(b"output.9.bias");
+    refuse(&renamed, "output.0.bias");
+}
