@@ -19,12 +19,12 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] if `len` or `batch_size` is 0.
+    /// [`Error::Invalid`] if `len` or `batch_size` is 0.
     pub fn new(seed: u64, len: usize, batch_size: usize) -> Result<Self, Error> {
-        for (option, value) in [("number of images", len), ("batch size", batch_size)] {
+        for (what, value) in [("number of images", len), ("batch size", batch_size)] {
             if value == 0 {
-                return Err(Error::Option {
-                    option,
+                return Err(Error::Invalid {
+                    what,
                     found: value.to_string(),
                     expected: "at least 1".into(),
                 });
@@ -66,7 +66,7 @@ impl Batches {
 ///
 /// # Errors
 ///
-/// [`Error::Option`] if `len` or `batch_size` is 0.
+/// [`Error::Invalid`] if `len` or `batch_size` is 0.
 pub fn batch_indices(
     seed: u64,
     len: usize,

@@ -88,10 +88,10 @@ pub enum Error {
         reason: String,
     },
     /// An option or argument has a value that cannot be used.
-    #[error("{option}: found {found}, expected {expected}")]
-    Option {
+    #[error("{what}: found {found}, expected {expected}")]
+    Invalid {
         /// The option or argument.
-        option: &'static str,
+        what: &'static str,
         /// Its value.
         found: String,
         /// The values that can be used.

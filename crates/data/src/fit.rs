@@ -36,12 +36,12 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] if `size` is 0 or more than four times the short side.
+    /// [`Error::Invalid`] if `size` is 0 or more than four times the short side.
     pub fn resize(self, size: usize) -> Result<Self, Error> {
         let shape = self.shape();
         if size == 0 || too_small(shape.height, shape.width, size).is_some() {
-            return Err(Error::Option {
-                option: "image size",
+            return Err(Error::Invalid {
+                what: "image size",
                 found: size.to_string(),
                 expected: format!(
                     "1 to {} for images of {}x{} pixels",

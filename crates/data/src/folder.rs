@@ -1,4 +1,4 @@
-use std::fmt::Display;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
@@ -62,15 +62,17 @@ pub(crate) fn read(
     cache: &Path,
 ) -> Result<(Images, Vec<Skipped>), Error> {
     let shape = ImageShape::square(channels, size);
-    let cache = Cache::of(cache, files, size, channels);
-    let decoded = match cache.as_ref().ok().and_then(Cache::load) {
+    let kept = Cache::of(cache, files, size, channels);
+    let decoded = match kept.as_ref().ok().and_then(Cache::load) {
         Some(decoded) => decoded,
         None => {
             let decoded = decode_all(folder, files, shape);
-            if let Err(error) = cache.and_then(|cache| cache.store(&decoded)) {
-                let folder = folder.display();
+            if let Err(error) = kept.and_then(|kept| kept.store(&decoded)) {
                 tracing::warn!(
-                    "the decoded images of {folder} are not kept for next time: {error}"
+                    "the decoded images of {} cannot be kept in {} and will be decoded again next \
+                     time: {error}",
+                    folder.display(),
+                    cache.display()
                 );
             }
             decoded
@@ -106,7 +108,7 @@ fn decode_all(folder: &Path, files: &[PathBuf], shape: ImageShape) -> Decoded {
         .filter_map(|(index, (slot, file))| {
             let decoded = decode(file, shape, slot);
             bar.inc(1);
-            Some((index, decoded.err()?))
+            Some((index, decoded.err()?.to_string()))
         })
         .collect();
     bar.finish_and_clear();
@@ -125,23 +127,28 @@ fn decode_all(folder: &Path, files: &[PathBuf], shape: ImageShape) -> Decoded {
 }
 
 /// Decodes one file to `pixels`, `[channels, height, width]`; transparency is dropped.
-fn decode(file: &Path, shape: ImageShape, pixels: &mut [u8]) -> Result<(), String> {
-    let text = |error: &dyn Display| error.to_string();
-    let reader = ImageReader::open(file).map_err(|e| text(&e))?;
-    let reader = reader.with_guessed_format().map_err(|e| text(&e))?;
-    let mut decoder = reader.into_decoder().map_err(|e| text(&e))?;
+fn decode(
+    file: &Path,
+    shape: ImageShape,
+    pixels: &mut [u8],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let bytes = std::fs::read(file)?;
+    if is_cut_off_jpeg(&bytes) {
+        return Err("the file is cut off".into());
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     if decoder.total_bytes() > LARGEST {
-        return Err(format!("{width}x{height} pixels are too many"));
+        return Err(format!("{width}x{height} pixels are too many").into());
     }
     if let Some(least) = too_small(height as usize, width as usize, shape.height) {
-        return Err(format!(
-            "{width}x{height} pixels, at least {least} a side are needed"
-        ));
+        let reason = format!("{width}x{height} pixels, at least {least} a side are needed");
+        return Err(reason.into());
     }
     // Photographs may be stored lying on their side, with a note which way is up.
-    let orientation = decoder.orientation().map_err(|e| text(&e))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| text(&e))?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
 
     let square = fit(image.into_rgb8(), shape.width as u32);
@@ -156,6 +163,13 @@ fn decode(file: &Path, shape: ImageShape, pixels: &mut [u8]) -> Result<(), Strin
         }
     }
     Ok(())
+}
+
+/// Whether a JPEG has no end marker (ff d9) after its last scan (ff da). The decoder fills what is
+/// missing with grey and says nothing. Within a scan no byte ff comes before these two.
+fn is_cut_off_jpeg(bytes: &[u8]) -> bool {
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    bytes.starts_with(&[0xff, 0xd8]) && last(0xd9) < last(0xda).max(Some(0))
 }
 
 fn warn(folder: &Path, skipped: &[Skipped], count: usize) {
@@ -243,6 +257,25 @@ mod tests {
             skipped[1].reason,
             "7x90 pixels, at least 8 a side are needed"
         );
+    }
+
+    #[test]
+    fn cut_off_pictures_are_found_wherever_the_cut_is() {
+        let folder = TempDir::new().unwrap();
+        let noise = RgbImage::from_fn(60, 60, |x, y| Rgb([x, y, x * y].map(|v| (v * 37) as u8)));
+        for name in ["a.jpg", "a.png"] {
+            let path = folder.path().join(name);
+            noise.save(&path).unwrap();
+            let whole = fs::read(&path).unwrap();
+            let shape = ImageShape::square(3, 32);
+            let mut pixels = vec![0; shape.values()];
+            decode(&path, shape, &mut pixels).unwrap();
+            for tenths in 0..10 {
+                fs::write(&path, &whole[..whole.len() * tenths / 10]).unwrap();
+                let decoded = decode(&path, shape, &mut pixels);
+                assert!(decoded.is_err(), "{tenths} tenths of {name}");
+            }
+        }
     }
 
     #[test]

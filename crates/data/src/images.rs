@@ -47,11 +47,11 @@ impl Images {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] if `shape` has not 1 or 3 channels or has an empty side, if `pixels` is no
+    /// [`Error::Invalid`] if `shape` has not 1 or 3 channels or has an empty side, if `pixels` is no
     /// whole number of images, or if there is not one label per image.
     pub fn new(shape: ImageShape, pixels: Vec<u8>, labels: Option<Vec<u8>>) -> Result<Self, Error> {
-        let wrong = |option, found: String, expected: &str| Error::Option {
-            option,
+        let wrong = |what, found: String, expected: &str| Error::Invalid {
+            what,
             found,
             expected: expected.into(),
         };
@@ -120,11 +120,12 @@ impl Images {
     ///
     /// If an index is not less than [`len`](Self::len), as slices do.
     pub fn to_f32(&self, indices: &[usize]) -> Vec<f32> {
-        indices
-            .iter()
-            .flat_map(|&index| self.image(index))
-            .map(|&value| f32::from(value) / 127.5 - 1.0)
-            .collect()
+        let mut values = Vec::with_capacity(indices.len() * self.shape.values());
+        for &index in indices {
+            let image = self.image(index).iter();
+            values.extend(image.map(|&value| f32::from(value) / 127.5 - 1.0));
+        }
+        values
     }
 
     /// The mean of all images, `[channels, height, width]`, in [-1, 1]; zeros if there is no image.
@@ -162,17 +163,15 @@ impl Images {
     /// If an index is not less than [`len`](Self::len), as slices do.
     #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
+        let mut pixels = Vec::with_capacity(indices.len() * self.shape.values());
+        for &index in indices {
+            pixels.extend_from_slice(self.image(index));
+        }
+        let pick = |labels: &Vec<u8>| indices.iter().map(|&index| labels[index]).collect();
         Self {
             shape: self.shape,
-            pixels: indices
-                .iter()
-                .flat_map(|&index| self.image(index))
-                .copied()
-                .collect(),
-            labels: self
-                .labels
-                .as_ref()
-                .map(|labels| indices.iter().map(|&index| labels[index]).collect()),
+            pixels,
+            labels: self.labels.as_ref().map(pick),
         }
     }
 

@@ -1,4 +1,20 @@
-//! Image data sets: loading, decoding, shuffling. Knows nothing of models.
+//! Image data sets: finding, fetching, decoding, splitting, shuffling. Knows nothing of models.
+//!
+//! A [`DataSpec`] says which images are wanted and in which form, [`Images`] holds them as bytes in
+//! NCHW order, and [`Batches`] says which of them each iteration sees:
+//!
+//! ```
+//! use shortrun_data::{Batches, DataSpec, Split};
+//!
+//! # fn main() -> Result<(), shortrun_data::Error> {
+//! let spec = DataSpec::new("synthetic".parse()?, 32);
+//! let part = spec.load_split(Split::Train, Some(50))?;
+//! let mut batches = Batches::new(1, part.images.len(), 8)?;
+//! let x = part.images.to_f32(&batches.indices(0));
+//! assert_eq!(x.len(), 8 * 3 * 32 * 32);
+//! # Ok(())
+//! # }
+//! ```
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod atomic;

@@ -29,7 +29,7 @@ impl FromStr for Source {
 
     /// # Errors
     ///
-    /// [`Error::Option`] if `text` is no known name, no name of an array file and no folder.
+    /// [`Error::Invalid`] if `text` is no known name, no name of an array file and no folder.
     fn from_str(text: &str) -> Result<Self, Error> {
         let path = Path::new(text);
         match text {
@@ -42,8 +42,8 @@ impl FromStr for Source {
                 Ok(Self::Array(path.into()))
             }
             _ if path.is_dir() => Ok(Self::Folder(path.into())),
-            _ => Err(Error::Option {
-                option: "data",
+            _ => Err(Error::Invalid {
+                what: "data",
                 found: format!("{text:?}"),
                 expected: "auto, mnist, svhn, celeba, synthetic, a .npy or .npy.gz file, \
                            or a folder that exists"

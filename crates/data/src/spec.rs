@@ -63,8 +63,8 @@ pub struct DataSpec {
     pub size: usize,
     /// 1 (grey) or 3 (colour); otherwise 1 for MNIST, what an array holds, and 3 for the rest.
     pub channels: Option<usize>,
-    /// Where decoded pictures are kept for next time; it need not exist. Old files in it are never
-    /// removed, but may be at any time.
+    /// Where decoded pictures are kept for next time; it need not exist. Nothing ever removes old
+    /// files in it; you may, at any time.
     pub cache_dir: PathBuf,
 }
 
@@ -107,7 +107,7 @@ impl DataSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] for a size, number of channels or limit that cannot be used;
+    /// [`Error::Invalid`] for a size, number of channels or limit that cannot be used;
     /// [`Error::Missing`] or [`Error::Read`] for files that are not there; [`Error::WebPage`],
     /// [`Error::Truncated`], [`Error::Damaged`], [`Error::Unexpected`] or [`Error::NoneDecoded`] for
     /// files that do not hold what they should. Single bad pictures of a folder are no error.
@@ -132,13 +132,13 @@ impl DataSpec {
     ///
     /// # Errors
     ///
-    /// [`Error::Option`] for other sources; otherwise as [`Remote::fetch`].
+    /// [`Error::Invalid`] for other sources; otherwise as [`Remote::fetch`].
     pub fn download(&self) -> Result<(), Error> {
         match self.source {
             Source::Auto | Source::Svhn => Remote::svhn().fetch(&self.folder("svhn")),
             Source::Mnist => Remote::mnist().fetch(&self.folder("mnist")),
-            _ => Err(Error::Option {
-                option: "data to download",
+            _ => Err(Error::Invalid {
+                what: "data to download",
                 found: self.source.to_string(),
                 expected: "svhn or mnist; other images are put in place by hand".into(),
             }),
@@ -146,22 +146,24 @@ impl DataSpec {
     }
 
     fn check(&self, limit: Option<usize>) -> Result<(), Error> {
-        let wrong = |option, found: usize, expected: &str| {
+        let wrong = |what, found: usize, expected: &str| {
             let (found, expected) = (found.to_string(), expected.into());
-            Err(Error::Option {
-                option,
+            Err(Error::Invalid {
+                what,
                 found,
                 expected,
             })
         };
-        match (self.size, self.channels, limit) {
-            (size, ..) if !SIZES.contains(&size) => wrong("image size", size, "28, 32 or 64"),
-            (_, Some(channels), _) if !matches!(channels, 1 | 3) => {
-                wrong("channels", channels, "1 (grey) or 3 (colour)")
-            }
-            (_, _, Some(0)) => wrong("number of images", 0, "at least 1"),
-            _ => Ok(()),
+        if !SIZES.contains(&self.size) {
+            return wrong("image size", self.size, "28, 32 or 64");
         }
+        if let Some(channels @ (0 | 2 | 4..)) = self.channels {
+            return wrong("channels", channels, "1 (grey) or 3 (colour)");
+        }
+        if limit == Some(0) {
+            return wrong("number of images", 0, "at least 1");
+        }
+        Ok(())
     }
 
     /// The folder of the data set called `name`.

@@ -1,13 +1,12 @@
 //! Chains that go on from where they were left: one for each training image.
 
 use burn::{prelude::*, tensor::TensorData};
-use serde::{Deserialize, Serialize};
 
 /// The last latents of every training image, for chains that are not restarted (persistent
 /// chains, as in alternating back-propagation: a baseline of the paper).
 ///
 /// Kept on the host: `4 * d` bytes an image.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PersistentChains {
     dim: usize,
     /// Row-major `[images, dim]`.
@@ -29,6 +28,34 @@ impl PersistentChains {
     /// The number of images and of dimensions.
     pub fn dims(&self) -> [usize; 2] {
         [self.visited.len(), self.dim]
+    }
+
+    /// The chains as bytes: `dim` and the number of images as 8 bytes each, one byte for each image (1: visited), then the latents
+    /// as float32; all little-endian.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = (self.dim as u64).to_le_bytes().to_vec();
+        bytes.extend((self.visited.len() as u64).to_le_bytes());
+        bytes.extend(self.visited.iter().map(|visited| u8::from(*visited)));
+        bytes.extend(self.latents.iter().flat_map(|value| value.to_le_bytes()));
+        bytes
+    }
+
+    /// The chains that [`to_bytes`](Self::to_bytes) wrote; `None` if the length is not right.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (dim, rest) = bytes.split_first_chunk::<8>()?;
+        let (images, rest) = rest.split_first_chunk::<8>()?;
+        let dim = usize::try_from(u64::from_le_bytes(*dim)).ok()?;
+        let images = usize::try_from(u64::from_le_bytes(*images)).ok()?;
+        let (visited, values) = rest.split_at_checked(images)?;
+        let (values, tail) = values.as_chunks::<4>();
+        if !tail.is_empty() || values.len() != images.checked_mul(dim)? {
+            return None;
+        }
+        Some(Self {
+            dim,
+            latents: values.iter().map(|v| f32::from_le_bytes(*v)).collect(),
+            visited: visited.iter().map(|visited| *visited != 0).collect(),
+        })
     }
 
     /// Where the chains of these images start: where they were left, or the row of `fresh`
@@ -59,6 +86,19 @@ impl PersistentChains {
 mod tests {
     use super::*;
     use burn::backend::Flex;
+
+    #[test]
+    fn bytes_give_the_same_chains_back_and_half_of_them_nothing() {
+        let device = Default::default();
+        let mut chains = PersistentChains::new(3, 2);
+        chains.keep(&[1], Tensor::<Flex, 2>::from_floats([[5.0, 6.0]], &device));
+        let bytes = chains.to_bytes();
+        assert_eq!(PersistentChains::from_bytes(&bytes), Some(chains));
+        assert_eq!(
+            PersistentChains::from_bytes(&bytes[..bytes.len() / 2]),
+            None
+        );
+    }
 
     #[test]
     fn visited_images_go_on_and_others_start_fresh() {

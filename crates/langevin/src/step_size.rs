@@ -166,6 +166,17 @@ impl StepSizes {
         (0..steps).map(|k| self.at(k).drift()).collect()
     }
 
+    /// The same with every eta multiplied by `factor` (so every drift by its square).
+    pub fn scaled(&self, factor: f64) -> Self {
+        let scale = |step: &StepSize| StepSize {
+            eta: step.eta * factor,
+        };
+        match self {
+            Self::Constant(step) => Self::Constant(scale(step)),
+            Self::PerStep(steps) => Self::PerStep(steps.iter().map(scale).collect()),
+        }
+    }
+
     /// How many steps they are meant for; `None` if for any number.
     pub fn len(&self) -> Option<usize> {
         match self {

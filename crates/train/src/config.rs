@@ -1,0 +1,194 @@
+//! The settings of a training run.
+
+use serde::{Deserialize, Serialize};
+use shortrun_langevin::{StepSize, StepSizes};
+
+use crate::{LearningRate, Sigma, TrainError};
+
+/// The settings of a training run. In `config.toml` these are the top-level keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Seed of weights, batches and noise.
+    pub seed: u64,
+    /// Learning steps of the whole run.
+    pub iterations: u64,
+    /// Images in each iteration.
+    pub batch_size: usize,
+    /// Learning rate of Adam.
+    pub learning_rate: LearningRate,
+    /// Standard deviation of a pixel under the model.
+    pub sigma: Sigma,
+    /// Iterations between lines in `metrics.jsonl`.
+    pub log_every: u64,
+    /// Skipped updates in a row that stop the run.
+    pub max_skipped: u64,
+    /// The chain that infers latents.
+    pub langevin: LangevinConfig,
+    /// The optimiser.
+    pub adam: AdamConfig,
+    /// When to save, and what to keep.
+    pub checkpoint: CheckpointConfig,
+    /// What is looked at with every checkpoint.
+    pub evaluation: EvaluationConfig,
+}
+
+/// The chain that infers latents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LangevinConfig {
+    /// K.
+    pub steps: usize,
+    /// One step size or one for each step, by convention: `{ eta = 0.05 }` or
+    /// `{ drift = 0.00125 }`. It is the step at the final sigma.
+    pub step_size: StepSizes,
+    /// Whether eta is kept in proportion to sigma while sigma is annealed. The curvature of the
+    /// energy grows as 1 / sigma², so this keeps the chain as stable as it is at the end.
+    pub follow_sigma: bool,
+    /// Whether chains go on from where the image's last chain ended instead of starting afresh.
+    pub persistent: bool,
+    /// The share of diverged chains from which on an update is not taken. Below it, only the
+    /// diverged chains are left out.
+    pub max_diverged: f64,
+}
+
+/// Adam (Kingma and Ba, 2015), with epsilon as PyTorch counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdamConfig {
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+}
+
+/// When to save, and what to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Iterations between checkpoints.
+    pub every: u64,
+    /// How many of the last to keep, beside the best.
+    pub keep: usize,
+}
+
+/// What is looked at with every checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Test images to reconstruct.
+    pub images: usize,
+    /// Images to synthesise.
+    pub samples: usize,
+}
+
+impl Default for TrainConfig {
+    /// The paper's settings: 3e5 iterations of 100 images, K = 25, sigma annealed to 0.15, eta 0.05.
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            iterations: 300_000,
+            batch_size: 100,
+            learning_rate: LearningRate::Pieces(vec![(0, 1e-4), (100_000, 5e-5), (200_000, 1e-5)]),
+            sigma: Sigma::Annealed {
+                start: 0.3,
+                end: 0.15,
+                iterations: 10_000,
+            },
+            log_every: 10,
+            max_skipped: 20,
+            langevin: LangevinConfig {
+                steps: 25,
+                step_size: StepSizes::Constant(
+                    StepSize::from_eta(0.05)
+                        .unwrap_or_else(|_| unreachable!("0.05 is a step size")),
+                ),
+                follow_sigma: true,
+                persistent: false,
+                max_diverged: 0.1,
+            },
+            adam: AdamConfig {
+                beta1: 0.5,
+                beta2: 0.999,
+                epsilon: 1e-8,
+            },
+            checkpoint: CheckpointConfig {
+                every: 1_000,
+                keep: 2,
+            },
+            evaluation: EvaluationConfig {
+                images: 64,
+                samples: 64,
+            },
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Checks that the run can be made.
+    ///
+    /// # Errors
+    /// Names the first setting that makes no sense.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let fault =
+            |setting: &'static str, reason: String| Err(TrainError::Setting { setting, reason });
+        let counts = [
+            ("batch_size", self.batch_size as u64),
+            ("iterations", self.iterations),
+            ("log_every", self.log_every),
+            ("max_skipped", self.max_skipped),
+            ("langevin.steps", self.langevin.steps as u64),
+            ("checkpoint.every", self.checkpoint.every),
+            ("checkpoint.keep", self.checkpoint.keep as u64),
+            ("evaluation.images", self.evaluation.images as u64),
+            ("evaluation.samples", self.evaluation.samples as u64),
+        ];
+        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return fault(setting, "must be at least 1; found 0".to_owned());
+        }
+        if let Some(reason) = self.learning_rate.fault() {
+            return fault("learning_rate", reason);
+        }
+        if let Some(reason) = self.sigma.fault() {
+            return fault("sigma", reason);
+        }
+        let drifts = self.langevin.step_size.drifts(self.langevin.steps);
+        if drifts.contains(&0.0) {
+            return fault(
+                "langevin.step_size",
+                "must be above 0, or nothing is inferred".to_owned(),
+            );
+        }
+        if let Some(sizes) = self.langevin.step_size.len().filter(|n| *n != drifts.len()) {
+            let reason = format!("has {sizes} sizes for {} steps", drifts.len());
+            return fault("langevin.step_size", reason);
+        }
+        if !(0.0..=1.0).contains(&self.langevin.max_diverged) {
+            let reason = format!("must be in [0, 1]; found {}", self.langevin.max_diverged);
+            return fault("langevin.max_diverged", reason);
+        }
+        let adam = [
+            ("adam.beta1", self.adam.beta1),
+            ("adam.beta2", self.adam.beta2),
+        ];
+        if let Some((setting, beta)) = adam.into_iter().find(|(_, b)| !(0.0..1.0).contains(b)) {
+            return fault(setting, format!("must be in [0, 1); found {beta}"));
+        }
+        if !(self.adam.epsilon.is_finite() && self.adam.epsilon > 0.0) {
+            let reason = format!("must be above 0; found {}", self.adam.epsilon);
+            return fault("adam.epsilon", reason);
+        }
+        Ok(())
+    }
+
+    /// The step sizes at an iteration: as set, or in proportion to sigma.
+    pub fn step_sizes(&self, iteration: u64) -> StepSizes {
+        let step_size = &self.langevin.step_size;
+        if !self.langevin.follow_sigma {
+            return step_size.clone();
+        }
+        step_size.scaled(self.sigma.at(iteration) / self.sigma.last())
+    }
+}

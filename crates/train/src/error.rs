@@ -1,0 +1,109 @@
+//! What can go wrong in training.
+
+use std::path::{Path, PathBuf};
+
+use shortrun_eval::EvalError;
+use shortrun_langevin::{ChainError, LayersError};
+use shortrun_model::ObservationError;
+use thiserror::Error;
+
+/// A training run that cannot start or cannot go on.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// A setting that makes no sense.
+    #[error("setting {setting} {reason}")]
+    Setting {
+        /// Its key in `config.toml`.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file system refused: a full disk, a read-only folder.
+    #[error("{path}: {source}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// The folder already holds a run.
+    #[error(
+        "{0} already holds a run; add --resume to go on with it, or name another folder with --run"
+    )]
+    Occupied(PathBuf),
+    /// The folder holds no run.
+    #[error(
+        "{path} holds no run ({missing} is missing); make one with `shortrun train --run {path}`"
+    )]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// The file looked for.
+        missing: &'static str,
+    },
+    /// The run in the folder was made with other settings.
+    #[error(
+        "{path} holds a run with other settings ({difference}); resume it without that setting, or \
+         name another folder with --run"
+    )]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// No checkpoint is whole.
+    #[error("{path} holds no usable checkpoint: {reason}")]
+    NoCheckpoint {
+        /// The folder of checkpoints.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// Too many updates in a row were not taken.
+    #[error(
+        "stopped at iteration {iteration}: {count} updates in a row were skipped, the last because \
+         {reason}. The weights of the last good update are saved. {advice}"
+    )]
+    TooManySkipped {
+        /// The iteration.
+        iteration: u64,
+        /// How many.
+        count: u64,
+        /// Why the last was.
+        reason: String,
+        /// What to change.
+        advice: String,
+    },
+    /// Images that do not fit the generator.
+    #[error("the images are {images}, the generator makes {generator} (channels x height x width)")]
+    ImageShape {
+        /// Shape of the images.
+        images: String,
+        /// Shape the generator makes.
+        generator: String,
+    },
+    /// An error of the data set.
+    #[error(transparent)]
+    Data(#[from] shortrun_data::Error),
+    /// An error of an evaluation.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// An error of the chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// An error of the observation.
+    #[error(transparent)]
+    Observation(#[from] ObservationError),
+    /// Latent layers that make no sense.
+    #[error(transparent)]
+    Layers(#[from] LayersError),
+}
+
+/// For `map_err`: the file a file-system error belongs to.
+pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> TrainError + '_ {
+    move |source| TrainError::File {
+        path: path.to_owned(),
+        source,
+    }
+}

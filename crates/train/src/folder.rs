@@ -1,0 +1,114 @@
+//! The folder of a run.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::{TrainError, error::at};
+
+/// The folder of a run:
+///
+/// ```text
+/// config.toml          every setting
+/// metrics.jsonl        one JSON object a line
+/// checkpoints/step-N/  weights, optimiser, counters, checksums
+/// samples/             images of latents drawn from the prior
+/// reconstructions/     test images above what the model makes of them
+/// summary.json         the end of the run
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder(PathBuf);
+
+const CONFIG: &str = "config.toml";
+
+impl RunFolder {
+    /// Makes the folder of a new run, and writes its configuration.
+    ///
+    /// # Errors
+    /// If the folder already holds a run, or cannot be written.
+    pub fn create(path: impl Into<PathBuf>, config: &str) -> Result<Self, TrainError> {
+        let folder = Self(path.into());
+        if folder.0.join(CONFIG).exists() {
+            return Err(TrainError::Occupied(folder.0));
+        }
+        for part in [
+            folder.checkpoints(),
+            folder.samples(),
+            folder.reconstructions(),
+        ] {
+            fs::create_dir_all(&part).map_err(at(&part))?;
+        }
+        write_atomically(&folder.0.join(CONFIG), config.as_bytes())?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of a run.
+    ///
+    /// # Errors
+    /// If it holds no run.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, TrainError> {
+        let folder = Self(path.into());
+        if folder.0.join(CONFIG).is_file() {
+            return Ok(folder);
+        }
+        Err(TrainError::NoRun {
+            path: folder.0,
+            missing: CONFIG,
+        })
+    }
+
+    /// The text of `config.toml`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn config(&self) -> Result<String, TrainError> {
+        let path = self.0.join(CONFIG);
+        fs::read_to_string(&path).map_err(at(&path))
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `metrics.jsonl`.
+    pub fn metrics(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+
+    /// `checkpoints/`.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+
+    /// `samples/`.
+    pub fn samples(&self) -> PathBuf {
+        self.0.join("samples")
+    }
+
+    /// `reconstructions/`.
+    pub fn reconstructions(&self) -> PathBuf {
+        self.0.join("reconstructions")
+    }
+
+    /// `summary.json`.
+    pub fn summary(&self) -> PathBuf {
+        self.0.join("summary.json")
+    }
+}
+
+/// Writes a file so that at any moment it is either the old or the new one, whole.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let temporary = path.with_extension("tmp");
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path).map_err(at(path))
+}
+
+/// Writes a file and waits until it is on the disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let mut file = File::create(path).map_err(at(path))?;
+    file.write_all(bytes).map_err(at(path))?;
+    file.sync_all().map_err(at(path))
+}

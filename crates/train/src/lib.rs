@@ -1,0 +1,26 @@
+//! Learning a generator by short-run Langevin inference (Algorithm 1 of Nijkamp et al., 2020).
+//!
+//! Each iteration draws images, starts a chain from the prior for each, runs K Langevin steps with
+//! the present weights, and takes one Adam step on `-log p(x, e_K)` with the latents held fixed.
+//! A [`Session`] does this inside a [`RunFolder`], with metrics, pictures and checkpoints, and can
+//! be resumed bit-exactly.
+
+mod checkpoint;
+mod config;
+mod error;
+mod folder;
+mod learner;
+mod metrics;
+mod progress;
+mod schedule;
+mod session;
+
+pub use checkpoint::{Checkpoint, State};
+pub use config::{AdamConfig, CheckpointConfig, EvaluationConfig, LangevinConfig, TrainConfig};
+pub use error::TrainError;
+pub use folder::RunFolder;
+pub use learner::{Learned, Learner, Skip};
+pub use metrics::{Evaluation, Metrics, MetricsLog, Record};
+pub use progress::Progress;
+pub use schedule::{LearningRate, Sigma};
+pub use session::{Ending, Session, Stop, Summary};

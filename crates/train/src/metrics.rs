@@ -1,0 +1,186 @@
+//! `metrics.jsonl`: one JSON object a line.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Learned, RunFolder, TrainError, error::at, folder::write_atomically};
+
+/// One line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Record {
+    /// A learning iteration.
+    Train(Metrics),
+    /// A look at the test images.
+    Evaluation(Evaluation),
+}
+
+/// A learning iteration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Iterations done, this one included.
+    pub iteration: u64,
+    /// Mean of `-log p(x, e_K)` without constants, in nats an image; null if it is not finite.
+    pub loss: Option<f64>,
+    /// Mean squared error at the end of the chains, per value in [-1, 1].
+    pub mse: Option<f64>,
+    /// Mean energy at the start of the chains, in nats; null if it is not finite.
+    pub start_energy: Option<f64>,
+    /// Share of chains that diverged.
+    pub diverged: f64,
+    /// Why the update was not taken, if it was not.
+    pub skipped: Option<String>,
+    /// Standard deviation of a pixel.
+    pub sigma: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Step sizes, noise form: one, or one for each step.
+    pub eta: Vec<f64>,
+    /// Step sizes, drift form.
+    pub drift: Vec<f64>,
+    /// Seconds of this session so far.
+    pub seconds: f64,
+}
+
+impl Metrics {
+    /// The line of an iteration.
+    pub fn new(iteration: u64, learned: &Learned, seconds: f64) -> Self {
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let steps = learned.step_sizes.len().unwrap_or(1);
+        let drift = learned.step_sizes.drifts(steps);
+        Self {
+            iteration,
+            loss: finite(learned.loss),
+            mse: learned.mse.and_then(finite),
+            start_energy: finite(learned.start_energy),
+            diverged: learned.diverged,
+            skipped: learned
+                .skipped
+                .map(|skip| skip.reason(learned.sigma, &learned.step_sizes)),
+            sigma: learned.sigma,
+            learning_rate: learned.learning_rate,
+            eta: (0..steps).map(|k| learned.step_sizes.at(k).eta()).collect(),
+            drift,
+            seconds,
+        }
+    }
+}
+
+/// A look at the test images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Iterations done.
+    pub iteration: u64,
+    /// Mean squared error of test reconstructions, per value in [-1, 1]; null if not finite.
+    pub test_mse: Option<f64>,
+    /// The error of the mean training image on the same images.
+    pub mean_image_mse: f64,
+    /// How many test images.
+    pub images: usize,
+    /// Share of the chains that diverged.
+    pub diverged: f64,
+}
+
+impl Record {
+    fn iteration(&self) -> u64 {
+        match self {
+            Self::Train(metrics) => metrics.iteration,
+            Self::Evaluation(evaluation) => evaluation.iteration,
+        }
+    }
+}
+
+/// The open file.
+#[derive(Debug)]
+pub struct MetricsLog {
+    file: File,
+    path: PathBuf,
+}
+
+impl MetricsLog {
+    /// Opens the log of a run that has done `iteration` iterations. Lines beyond that, and a last
+    /// line that was cut off, are removed: the run will write them again.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn open(folder: &RunFolder, iteration: u64) -> Result<Self, TrainError> {
+        let path = folder.metrics();
+        if path.exists() {
+            let kept: String = Self::lines(&path)?
+                .into_iter()
+                .filter(|(record, _)| record.iteration() <= iteration)
+                .map(|(_, line)| line + "\n")
+                .collect();
+            write_atomically(&path, kept.as_bytes())?;
+        }
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(at(&path))?;
+        Ok(Self { file, path })
+    }
+
+    /// The records of a run so far.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn read(folder: &RunFolder) -> Result<Vec<Record>, TrainError> {
+        let lines = Self::lines(&folder.metrics())?;
+        Ok(lines.into_iter().map(|(record, _)| record).collect())
+    }
+
+    fn lines(path: &Path) -> Result<Vec<(Record, String)>, TrainError> {
+        let text = fs::read_to_string(path).map_err(at(path))?;
+        let whole = text.lines().map_while(|line| {
+            let record = serde_json::from_str(line).ok()?;
+            Some((record, line.to_owned()))
+        });
+        Ok(whole.collect())
+    }
+
+    /// Appends a line.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&mut self, record: &Record) -> Result<(), TrainError> {
+        let mut line = serde_json::to_vec(record).map_err(|e| at(&self.path)(e.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(at(&self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(iteration: u64) -> Record {
+        Record::Evaluation(Evaluation {
+            iteration,
+            test_mse: Some(0.1),
+            mean_image_mse: 0.2,
+            images: 4,
+            diverged: 0.0,
+        })
+    }
+
+    #[test]
+    fn reopening_drops_what_lies_beyond_the_checkpoint_and_a_torn_line() {
+        let path = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(path.path(), "").unwrap();
+        let mut log = MetricsLog::open(&folder, 0).unwrap();
+        for iteration in [10, 20, 30] {
+            log.write(&evaluation(iteration)).unwrap();
+        }
+        log.file.write_all(b"{\"kind\":\"train\",\"itera").unwrap();
+        let mut log = MetricsLog::open(&folder, 20).unwrap();
+        log.write(&evaluation(40)).unwrap();
+        let found = MetricsLog::read(&folder).unwrap();
+        assert_eq!(found, [10, 20, 40].map(evaluation));
+    }
+}

@@ -1,0 +1,131 @@
+//! Progress for people: a bar on a terminal, plain lines elsewhere.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{Evaluation, Metrics};
+
+/// Seconds between plain lines.
+const BETWEEN_LINES: Duration = Duration::from_secs(15);
+
+/// Shows how a run is going, on standard error.
+pub struct Progress {
+    show: Show,
+}
+
+enum Show {
+    Nothing,
+    Bar(ProgressBar),
+    Lines {
+        total: u64,
+        started: Option<(Instant, u64)>,
+        last: Option<Instant>,
+    },
+}
+
+impl Progress {
+    /// Shows nothing.
+    pub fn hidden() -> Self {
+        Self {
+            show: Show::Nothing,
+        }
+    }
+
+    /// A bar if standard error is a terminal, else a plain line every quarter of a minute.
+    pub fn visible(total: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if bar.is_hidden() {
+            let (started, last) = (None, None);
+            return Self {
+                show: Show::Lines {
+                    total,
+                    started,
+                    last,
+                },
+            };
+        }
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg} {eta} left")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self {
+            show: Show::Bar(bar.with_style(style)),
+        }
+    }
+
+    /// Says something that is not progress: a warning, a place to look.
+    pub fn say(&self, text: &str) {
+        match &self.show {
+            Show::Nothing => {}
+            Show::Bar(bar) => bar.println(text),
+            Show::Lines { .. } => line(text),
+        }
+    }
+
+    pub(crate) fn begin(&mut self, iteration: u64) {
+        match &mut self.show {
+            Show::Nothing => {}
+            Show::Bar(bar) => {
+                bar.set_position(iteration);
+                bar.reset_eta();
+            }
+            Show::Lines { started, .. } => *started = Some((Instant::now(), iteration)),
+        }
+    }
+
+    pub(crate) fn advance(&mut self, iteration: u64) {
+        if let Show::Bar(bar) = &self.show {
+            bar.set_position(iteration);
+        }
+    }
+
+    pub(crate) fn learned(&mut self, metrics: &Metrics) {
+        let text = format!(
+            "loss {:.1} mse {:.4} sigma {:.3}",
+            metrics.loss.unwrap_or(f64::NAN),
+            metrics.mse.unwrap_or(f64::NAN),
+            metrics.sigma,
+        );
+        match &mut self.show {
+            Show::Nothing => {}
+            Show::Bar(bar) => bar.set_message(text),
+            Show::Lines {
+                total,
+                started,
+                last,
+            } => {
+                if last.is_some_and(|last| last.elapsed() < BETWEEN_LINES) {
+                    return;
+                }
+                *last = Some(Instant::now());
+                let (since, from) = started.unwrap_or((Instant::now(), metrics.iteration));
+                let speed = (metrics.iteration - from) as f64 / since.elapsed().as_secs_f64();
+                let left = (*total - metrics.iteration.min(*total)) as f64 / speed.max(1e-9);
+                line(&format!(
+                    "{}/{total} {speed:.2}/s {text} {:.0} s left",
+                    metrics.iteration, left
+                ));
+            }
+        }
+    }
+
+    pub(crate) fn evaluated(&mut self, evaluation: &Evaluation) {
+        self.say(&format!(
+            "iteration {}: test MSE {:.4} on {} images (mean image {:.4})",
+            evaluation.iteration,
+            evaluation.test_mse.unwrap_or(f64::NAN),
+            evaluation.images,
+            evaluation.mean_image_mse,
+        ));
+    }
+
+    pub(crate) fn finish(&mut self) {
+        if let Show::Bar(bar) = &self.show {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[allow(clippy::print_stderr)]
+fn line(text: &str) {
+    eprintln!("{text}");
+}

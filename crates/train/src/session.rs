@@ -1,0 +1,290 @@
+//! A training run from start, or from its last checkpoint, to its end.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use burn::{prelude::*, tensor::TensorData};
+use serde::{Deserialize, Serialize};
+use shortrun_data::{Batches, DataSet};
+use shortrun_eval::{Grid, Inference, mean_image_mse, reconstruct, sample};
+use shortrun_langevin::{LatentLayers, ShortRun};
+use shortrun_model::Learnable;
+
+use crate::{
+    Checkpoint, Evaluation, Learner, Metrics, MetricsLog, Progress, Record, RunFolder, State,
+    TrainConfig, TrainError, folder::write_atomically,
+};
+
+/// Columns of the picture grids.
+const COLUMNS: usize = 8;
+
+/// A request to stop after the present iteration, from a signal handler or another thread.
+pub type Stop = AtomicBool;
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// All iterations are done.
+    Finished,
+    /// It was asked to stop; the run can be resumed.
+    Stopped,
+}
+
+/// `summary.json`: the end of a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How it ended.
+    pub ending: Ending,
+    /// Iterations done.
+    pub iterations: u64,
+    /// Updates not taken.
+    pub skipped: u64,
+    /// Where the images came from.
+    pub data: String,
+    /// The last look at the test images.
+    pub evaluation: Option<Evaluation>,
+    /// Iteration and test error of the best checkpoint.
+    pub best: Option<(u64, f64)>,
+    /// Seconds of this session.
+    pub seconds: f64,
+}
+
+/// A training run.
+pub struct Session<'a, B: Backend, G: Learnable<B>> {
+    config: TrainConfig,
+    layers: LatentLayers,
+    folder: RunFolder,
+    data: &'a DataSet,
+    mean_image: Vec<f32>,
+    learner: Learner<B, G>,
+    state: State,
+    device: B::Device,
+}
+
+impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
+    /// A new run of `generator`, whose latents have these layers, in a folder just made.
+    ///
+    /// # Errors
+    /// If a setting makes no sense.
+    pub fn start(
+        config: TrainConfig,
+        generator: G,
+        layers: LatentLayers,
+        data: &'a DataSet,
+        folder: RunFolder,
+        device: &B::Device,
+    ) -> Result<Self, TrainError> {
+        config.check()?;
+        Ok(Self {
+            mean_image: data.train.mean_image(),
+            learner: Learner::new(generator, layers.clone(), &config, data.train.len(), device),
+            state: State {
+                data: data.name.clone(),
+                images: data.train.len(),
+                ..State::default()
+            },
+            device: device.clone(),
+            config,
+            layers,
+            folder,
+            data,
+        })
+    }
+
+    /// Goes on with the run in a folder, from its newest whole checkpoint; `generator` gives the
+    /// shape. Messages about damaged checkpoints come back beside the session.
+    ///
+    /// # Errors
+    /// If no checkpoint is whole, or the run was made on other images.
+    pub fn resume(
+        config: TrainConfig,
+        generator: G,
+        layers: LatentLayers,
+        data: &'a DataSet,
+        folder: RunFolder,
+        device: &B::Device,
+    ) -> Result<(Self, Vec<String>), TrainError> {
+        let (checkpoint, messages) = Checkpoint::newest(&folder)?;
+        let mut session = Self::start(config, generator, layers, data, folder, device)?;
+        let (found, expected) = (&checkpoint.state, &session.state);
+        if (&found.data, found.images) != (&expected.data, expected.images) {
+            return Err(TrainError::OtherRun {
+                path: session.folder.path().to_owned(),
+                difference: format!(
+                    "it learns from {} images of '{}'; found {} of '{}'",
+                    found.images, found.data, expected.images, expected.data
+                ),
+            });
+        }
+        session.learner = checkpoint.restore(session.learner, device)?;
+        session.state = checkpoint.state;
+        Ok((session, messages))
+    }
+
+    /// Iterations done.
+    pub fn iteration(&self) -> u64 {
+        self.state.iteration
+    }
+
+    /// The generator with its present weights.
+    pub fn generator(&self) -> &G {
+        &self.learner.generator
+    }
+
+    /// Learns until all iterations are done or `stop` is set. In the end, and at every checkpoint,
+    /// everything needed to go on is saved.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or too many updates in a row were not taken.
+    pub fn run(&mut self, stop: &Stop, progress: &mut Progress) -> Result<Summary, TrainError> {
+        let begun = Instant::now();
+        let mut log = MetricsLog::open(&self.folder, self.state.iteration)?;
+        let mut batches = Batches::new(
+            self.config.seed,
+            self.data.train.len(),
+            self.config.batch_size,
+        )?;
+        let mut evaluation = None;
+        let mut saved = None;
+        progress.begin(self.state.iteration);
+        while self.state.iteration < self.config.iterations && !stop.load(Ordering::Relaxed) {
+            let iteration = self.state.iteration;
+            let places = batches.indices(iteration);
+            let logged = (iteration + 1) % self.config.log_every == 0;
+            let learned = self
+                .learner
+                .iterate(iteration, self.images(&places), &places, logged)?;
+            self.state.iteration += 1;
+            progress.advance(self.state.iteration);
+            if logged || learned.skipped.is_some() {
+                let seconds = begun.elapsed().as_secs_f64();
+                let metrics = Metrics::new(self.state.iteration, &learned, seconds);
+                progress.learned(&metrics);
+                log.write(&Record::Train(metrics))?;
+            }
+            match &learned.skipped {
+                None => self.state.skipped_in_a_row = 0,
+                Some(skip) => {
+                    self.state.skipped += 1;
+                    self.state.skipped_in_a_row += 1;
+                    let reason = skip.reason(learned.sigma, &learned.step_sizes);
+                    progress.say(&format!("iteration {iteration}: update skipped, {reason}"));
+                    if self.state.skipped_in_a_row >= self.config.max_skipped {
+                        self.save()?;
+                        return Err(TrainError::TooManySkipped {
+                            iteration,
+                            count: self.state.skipped_in_a_row,
+                            reason,
+                            advice: skip.advice().to_owned(),
+                        });
+                    }
+                }
+            }
+            if self.state.iteration % self.config.checkpoint.every == 0 {
+                evaluation = Some(self.checkpoint(&mut log, progress)?);
+                saved = Some(self.state.iteration);
+            }
+        }
+        let ending = if self.state.iteration >= self.config.iterations {
+            Ending::Finished
+        } else {
+            Ending::Stopped
+        };
+        if saved != Some(self.state.iteration) {
+            // A stopped run must log what an unstopped one would: the evaluation waits for the end.
+            match ending {
+                Ending::Finished => evaluation = Some(self.checkpoint(&mut log, progress)?),
+                Ending::Stopped => self.save()?,
+            }
+        }
+        progress.finish();
+        let summary = Summary {
+            ending,
+            iterations: self.state.iteration,
+            skipped: self.state.skipped,
+            data: self.data.provenance.clone(),
+            evaluation,
+            best: self.state.best,
+            seconds: begun.elapsed().as_secs_f64(),
+        };
+        let path = self.folder.summary();
+        let json =
+            serde_json::to_vec_pretty(&summary).map_err(|e| crate::error::at(&path)(e.into()))?;
+        write_atomically(&path, &json)?;
+        Ok(summary)
+    }
+
+    fn images(&self, places: &[usize]) -> Tensor<B, 4> {
+        let shape = self.data.train.shape();
+        let shape = [places.len(), shape.channels, shape.height, shape.width];
+        let values = self.data.train.to_f32(places);
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
+    }
+
+    /// Looks at test images and samples, then saves.
+    fn checkpoint(
+        &mut self,
+        log: &mut MetricsLog,
+        progress: &mut Progress,
+    ) -> Result<Evaluation, TrainError> {
+        let evaluation = self.evaluate()?;
+        progress.evaluated(&evaluation);
+        if let Some(mse) = evaluation.test_mse
+            && self.state.best.is_none_or(|(_, best)| mse < best)
+        {
+            self.state.best = Some((self.state.iteration, mse));
+        }
+        log.write(&Record::Evaluation(evaluation.clone()))?;
+        self.save()?;
+        Ok(evaluation)
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        let keep = self.config.checkpoint.keep;
+        Checkpoint::save(&self.folder, &self.learner, &self.state, keep)
+    }
+
+    fn evaluate(&self) -> Result<Evaluation, TrainError> {
+        let iteration = self.state.iteration;
+        let settings = self.config.evaluation;
+        let (test, shape) = (&self.data.test, self.data.test.shape());
+        let last = iteration.saturating_sub(1);
+        let inference = Inference {
+            chain: ShortRun::new(self.config.langevin.steps, self.config.step_sizes(last))?,
+            sigma: self.config.sigma.at(last),
+            seed: self.config.seed,
+            layers: self.layers.clone(),
+        };
+        let generator = &self.learner.generator;
+        let count = settings.images.min(test.len());
+        let found = reconstruct::<B, G>(generator, test, count, &inference, &self.device)?;
+        let shown = count.min(COLUMNS * 4) * shape.values();
+        let name = format!("step-{iteration:08}.png");
+        Grid::pairs(
+            shape,
+            COLUMNS,
+            &found.originals[..shown],
+            &found.generated[..shown],
+        )
+        .write_png(self.folder.reconstructions().join(&name))?;
+        let samples = sample::<B, G>(
+            generator,
+            &self.layers,
+            settings.samples,
+            self.config.seed,
+            &self.device,
+        )?;
+        Grid::new(shape, COLUMNS, samples).write_png(self.folder.samples().join(&name))?;
+        let mse = found.mse();
+        Ok(Evaluation {
+            iteration,
+            test_mse: mse.is_finite().then_some(mse),
+            mean_image_mse: mean_image_mse(&self.mean_image, test, count),
+            images: count,
+            diverged: found.divergence.map_or(0.0, |found| found.share),
+        })
+    }
+}
