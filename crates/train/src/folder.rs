@@ -59,6 +59,14 @@ impl RunFolder {
         })
     }
 
+    /// Replaces `config.toml`, for a run that goes on with other settings.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn rewrite_config(&self, config: &str) -> Result<(), TrainError> {
+        write_atomically(&self.0.join(CONFIG), config.as_bytes())
+    }
+
     /// The text of `config.toml`.
     ///
     /// # Errors

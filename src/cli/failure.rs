@@ -1,0 +1,84 @@
+//! Errors and exit codes.
+
+use std::process::ExitCode;
+
+use shortrun_train::TrainError;
+use thiserror::Error;
+
+use crate::{backend::NotCompiled, run_config::RunConfigError};
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The backend was not compiled in.
+    #[error(transparent)]
+    Backend(#[from] NotCompiled),
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Config(#[from] RunConfigError),
+    /// Images could not be loaded.
+    #[error(transparent)]
+    Data(#[from] shortrun_data::Error),
+    /// A generator cannot be built.
+    #[error(transparent)]
+    Generator(#[from] shortrun_model::ConfigError),
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] shortrun_model::WeightsError),
+    /// A step size makes no sense.
+    #[error(transparent)]
+    StepSize(#[from] shortrun_langevin::StepSizeError),
+    /// A chain cannot be run.
+    #[error(transparent)]
+    Chain(#[from] shortrun_langevin::ChainError),
+    /// An evaluation failed.
+    #[error(transparent)]
+    Eval(#[from] shortrun_eval::EvalError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Flags that do not go together, or anything else in plain words.
+    #[error("{0}")]
+    Usage(String),
+    /// Something that has no better name.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What a command ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done.
+    Done,
+    /// 1: an error.
+    Error,
+    /// 2: wrong usage.
+    Usage,
+    /// 3: training stopped because updates were skipped again and again.
+    Diverged,
+    /// 130: interrupted, saved.
+    Interrupted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Error => 1,
+            Exit::Usage => 2,
+            Exit::Diverged => 3,
+            Exit::Interrupted => 130,
+        })
+    }
+}
+
+impl Failure {
+    /// The exit code of this failure.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Train(TrainError::TooManySkipped { .. }) => Exit::Diverged,
+            _ => Exit::Error,
+        }
+    }
+}

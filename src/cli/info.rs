@@ -1,0 +1,142 @@
+//! `shortrun info`.
+
+use std::path::PathBuf;
+
+use burn::prelude::*;
+use clap::Args;
+use serde::Serialize;
+use shortrun_model::{GeneratorConfig, Preset, Summary};
+use shortrun_train::{Checkpoint, MetricsLog, Record, RunFolder, State, TrainConfig};
+
+use super::{Exit, Failure, options::BackendOption, run::read_config};
+use crate::{
+    backend::OnBackend,
+    run_config::{DataConfig, training_of},
+};
+
+/// Arguments of `shortrun info`.
+#[derive(Debug, Args)]
+pub(super) struct InfoArgs {
+    /// Folder of a run.
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "preset",
+        required_unless_present = "preset"
+    )]
+    run: Option<PathBuf>,
+    /// A preset: quick, l1, table4 or released (for 32x32 colour images).
+    #[arg(long)]
+    preset: Option<Preset>,
+    #[command(flatten)]
+    backend: BackendOption,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    generator: GeneratorConfig,
+    training: TrainConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<DataConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_evaluation: Option<shortrun_train::Evaluation>,
+    parameters: Summary,
+}
+
+/// One JSON object, indented.
+pub(super) fn to_json(report: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(report).map_err(|e| Failure::Other(e.to_string()))
+}
+
+pub(super) fn main(args: InfoArgs) -> Result<Exit, Failure> {
+    let backend = args.backend.name()?;
+    let json = args.json;
+    let report = backend.run(args)??;
+    if json {
+        println!("{}", to_json(&report)?);
+        return Ok(Exit::Done);
+    }
+    let generator = &report.generator;
+    println!(
+        "generator: L = {}, latents {:?} (top first), {} channels, images {} x {} x {}",
+        generator.latents.count(),
+        generator.latents.sizes(),
+        generator.features,
+        generator.image_channels,
+        generator.image_size,
+        generator.image_size,
+    );
+    println!("{}", report.parameters);
+    let training = &report.training;
+    println!(
+        "training: {} iterations of {} images, K = {}, step size {}, sigma {:?}",
+        training.iterations,
+        training.batch_size,
+        training.langevin.steps,
+        training.langevin.step_size,
+        training.sigma,
+    );
+    if let Some(state) = &report.state {
+        println!(
+            "run: {} iterations done on {} images of '{}', {} updates skipped",
+            state.iteration, state.images, state.data, state.skipped
+        );
+    }
+    if let Some(evaluation) = &report.last_evaluation {
+        println!(
+            "test MSE {:.5} on {} images at iteration {} (mean image {:.5})",
+            evaluation.test_mse.unwrap_or(f64::NAN),
+            evaluation.images,
+            evaluation.iteration,
+            evaluation.mean_image_mse
+        );
+    }
+    Ok(Exit::Done)
+}
+
+impl OnBackend for InfoArgs {
+    type Output = Result<Report, Failure>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        let (generator, training, data, state, last_evaluation) = match (&self.run, self.preset) {
+            (Some(path), _) => {
+                let folder = RunFolder::open(path)?;
+                let config = read_config(&folder)?;
+                // A run that has just begun has no checkpoint yet; that is no error here.
+                let state = Checkpoint::newest(&folder)
+                    .ok()
+                    .map(|(found, _)| found.state);
+                let records = MetricsLog::read(&folder).unwrap_or_default();
+                let last = records.into_iter().rev().find_map(|record| match record {
+                    Record::Evaluation(evaluation) => Some(evaluation),
+                    Record::Train(_) => None,
+                });
+                (
+                    config.generator,
+                    config.training,
+                    Some(config.data),
+                    state,
+                    last,
+                )
+            }
+            (None, preset) => {
+                let preset = preset.unwrap_or(Preset::Quick);
+                (preset.config(32, 3)?, training_of(preset), None, None, None)
+            }
+        };
+        let parameters = Summary::of(&generator.try_init::<B>(0, &device)?);
+        Ok(Report {
+            generator,
+            training,
+            data,
+            state,
+            last_evaluation,
+            parameters,
+        })
+    }
+}

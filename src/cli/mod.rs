@@ -1,0 +1,85 @@
+//! The command line: `shortrun train | reconstruct | sample | info | export | trace`.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod export;
+mod failure;
+mod info;
+mod options;
+mod reconstruct;
+mod run;
+mod sample;
+mod trace;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::{Exit, Failure};
+pub use train::{ExampleDefaults, example};
+
+/// Deep generative models with several layers of latent variables, learned by short-run Langevin
+/// inference: no encoder, one command.
+#[derive(Debug, Parser)]
+#[command(name = "shortrun", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 an error, named on standard error; 2 wrong usage; 3 training stopped because \
+updates were skipped again and again; 130 interrupted (training saved what it had).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Learn a generator from images.
+    Train(train::TrainArgs),
+    /// Infer the latents of images, generate from them, and say how far off the result is.
+    Reconstruct(reconstruct::ReconstructArgs),
+    /// Generate images from the prior.
+    Sample(sample::SampleArgs),
+    /// Say what is in a run folder, or what a preset looks like.
+    Info(info::InfoArgs),
+    /// Write the generator's weights as safetensors, in PyTorch's layouts.
+    Export(export::ExportArgs),
+    /// Write a whole chain (positions, noise, energies) as safetensors, to check it elsewhere.
+    Trace(trace::TraceArgs),
+}
+
+/// Reads the arguments, does what they say, and gives the exit code.
+pub fn main() -> ExitCode {
+    start_log();
+    let result = match Arguments::parse().command {
+        Command::Train(args) => train::main(args, None),
+        Command::Reconstruct(args) => reconstruct::main(args),
+        Command::Sample(args) => sample::main(args),
+        Command::Info(args) => info::main(args),
+        Command::Export(args) => export::main(args),
+        Command::Trace(args) => trace::main(args),
+    };
+    finish(result)
+}
+
+fn finish(result: Result<Exit, Failure>) -> ExitCode {
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+/// Warnings of the libraries, on standard error; `RUST_LOG` asks for more.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false);
+    // A second start (an example run from a test) keeps the first log.
+    let _ = subscriber.try_init();
+}

@@ -1,0 +1,135 @@
+//! `shortrun reconstruct`.
+
+use std::{path::PathBuf, time::Instant};
+
+use burn::{backend::Autodiff, prelude::*};
+use clap::Args;
+use serde::Serialize;
+use shortrun_eval::{Grid, mean_image_mse, reconstruct};
+use shortrun_model::MultiLayerGenerator;
+
+use super::{
+    Exit, Failure,
+    options::{BackendOption, ChainOptions, DataOptions},
+    run::RunOption,
+};
+use crate::backend::OnBackend;
+
+/// Arguments of `shortrun reconstruct`.
+#[derive(Debug, Args)]
+pub(super) struct ReconstructArgs {
+    #[command(flatten)]
+    run: RunOption,
+    #[command(flatten)]
+    data: DataOptions,
+    #[command(flatten)]
+    chain: ChainOptions,
+    #[command(flatten)]
+    backend: BackendOption,
+    /// Picture to write: originals above reconstructions [default: RUN/reconstruct.png].
+    #[arg(long, value_name = "FILE.png")]
+    out: Option<PathBuf>,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    /// Per value in [-1, 1].
+    mse: Option<f64>,
+    mean_image_mse: f64,
+    images: usize,
+    steps: usize,
+    step_size: StepSizeReport,
+    sigma: f64,
+    diverged: f64,
+    checkpoint: u64,
+    data: String,
+    out: PathBuf,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct StepSizeReport {
+    eta: Vec<f64>,
+    drift: Vec<f64>,
+}
+
+pub(super) fn main(args: ReconstructArgs) -> Result<Exit, Failure> {
+    let backend = args.backend.name()?;
+    let json = args.json;
+    let report = backend.run(args)??;
+    if json {
+        println!("{}", super::info::to_json(&report)?);
+        return Ok(Exit::Done);
+    }
+    println!("data: {}", report.data);
+    println!(
+        "MSE {:.5} per value in [-1, 1] on {} images (mean image: {:.5})",
+        report.mse.unwrap_or(f64::NAN),
+        report.images,
+        report.mean_image_mse
+    );
+    println!(
+        "K = {}, eta {:?} (drift s {:?}), sigma {:.4}, checkpoint {}, {:.1} s",
+        report.steps,
+        report.step_size.eta,
+        report.step_size.drift,
+        report.sigma,
+        report.checkpoint,
+        report.seconds
+    );
+    println!("originals above reconstructions: {}", report.out.display());
+    Ok(Exit::Done)
+}
+
+impl OnBackend for ReconstructArgs {
+    type Output = Result<Report, Failure>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        let run = self.run.load()?;
+        let chosen = self.data.load(&run)?;
+        let inference = run.inference(&self.chain)?;
+        let generator = run.generator::<Autodiff<B>>(&device)?;
+        let begun = Instant::now();
+        let count = chosen.images.len();
+        let found = reconstruct::<B, MultiLayerGenerator<Autodiff<B>>>(
+            &generator,
+            &chosen.images,
+            count,
+            &inference,
+            &device,
+        )?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let out = run.file(self.out.as_deref(), "reconstruct.png");
+        let shape = chosen.images.shape();
+        Grid::pairs(shape, 8, &found.originals, &found.generated).write_png(&out)?;
+        if let Some(divergence) = &found.divergence {
+            eprintln!(
+                "warning: {:.0} % of the chains diverged; lower the step size (--step-size eta=…)",
+                100.0 * divergence.share
+            );
+        }
+        let mse = found.mse();
+        let steps = inference.chain.steps();
+        let sizes = inference.chain.step_sizes();
+        let listed = sizes.len().unwrap_or(1);
+        Ok(Report {
+            mse: mse.is_finite().then_some(mse),
+            mean_image_mse: mean_image_mse(&chosen.mean_image, &chosen.images, count),
+            images: count,
+            steps,
+            step_size: StepSizeReport {
+                eta: (0..listed).map(|k| sizes.at(k).eta()).collect(),
+                drift: sizes.drifts(listed),
+            },
+            sigma: inference.sigma,
+            diverged: found.divergence.map_or(0.0, |found| found.share),
+            checkpoint: run.checkpoint.state.iteration,
+            data: chosen.provenance,
+            out,
+            seconds,
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! `shortrun sample`.
+
+use std::path::PathBuf;
+
+use burn::{backend::Autodiff, prelude::*};
+use clap::Args;
+use serde::Serialize;
+use shortrun_data::ImageShape;
+use shortrun_eval::{Grid, sample};
+use shortrun_model::MultiLayerGenerator;
+
+use super::{Exit, Failure, options::BackendOption, run::RunOption};
+use crate::backend::OnBackend;
+
+/// Arguments of `shortrun sample`.
+#[derive(Debug, Args)]
+pub(super) struct SampleArgs {
+    #[command(flatten)]
+    run: RunOption,
+    /// How many images.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    count: usize,
+    /// Seed of the latents, if not the run's own.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Picture to write [default: RUN/sample.png].
+    #[arg(long, value_name = "FILE.png")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    backend: BackendOption,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    images: usize,
+    seed: u64,
+    checkpoint: u64,
+    out: PathBuf,
+}
+
+pub(super) fn main(args: SampleArgs) -> Result<Exit, Failure> {
+    let backend = args.backend.name()?;
+    let json = args.json;
+    let report = backend.run(args)??;
+    if json {
+        println!("{}", super::info::to_json(&report)?);
+    } else {
+        println!("{} samples: {}", report.images, report.out.display());
+    }
+    Ok(Exit::Done)
+}
+
+impl OnBackend for SampleArgs {
+    type Output = Result<Report, Failure>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        let run = self.run.load()?;
+        let config = &run.config.generator;
+        let seed = self.seed.unwrap_or(run.config.training.seed);
+        let generator = run.generator::<Autodiff<B>>(&device)?;
+        let images = sample::<B, MultiLayerGenerator<Autodiff<B>>>(
+            &generator,
+            &config.latents,
+            self.count,
+            seed,
+            &device,
+        )?;
+        let out = run.file(self.out.as_deref(), "sample.png");
+        let shape = ImageShape::square(config.image_channels, config.image_size);
+        Grid::new(shape, 8, images).write_png(&out)?;
+        Ok(Report {
+            images: self.count,
+            seed,
+            checkpoint: run.checkpoint.state.iteration,
+            out,
+        })
+    }
+}

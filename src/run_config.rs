@@ -1,0 +1,385 @@
+//! `config.toml`: everything a run was made with.
+//!
+//! The keys of [`TrainConfig`] stand at the top; `[data]` and `[generator]` are tables.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shortrun_data::{DataSpec, ImageShape, Source};
+use shortrun_langevin::{StepSize, StepSizes};
+use shortrun_model::{ConfigError, GeneratorConfig, Preset};
+use shortrun_train::{CheckpointConfig, LangevinConfig, LearningRate, Sigma, TrainConfig};
+use thiserror::Error;
+use toml::{Table, Value};
+
+/// Everything a run was made with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunConfig {
+    /// Which images.
+    pub data: DataConfig,
+    /// The shape of the generator.
+    pub generator: GeneratorConfig,
+    /// How it learns.
+    pub training: TrainConfig,
+}
+
+/// Which images a run learns from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// `auto`, `mnist`, `svhn`, `celeba`, `synthetic`, a `.npy` file or a folder.
+    pub source: String,
+    /// Where the files of a named data set lie, if not under `datasets/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// Height and width in pixels: 28, 32 or 64.
+    pub size: usize,
+    /// 1 or 3, if not what the images have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<usize>,
+}
+
+/// A configuration that cannot be read.
+#[derive(Debug, Error)]
+pub enum RunConfigError {
+    /// Not TOML.
+    #[error("{place}: {reason}")]
+    Syntax {
+        /// The file or option.
+        place: String,
+        /// What the parser said.
+        reason: String,
+    },
+    /// `--set` without `=`.
+    #[error("--set {0}: write key=value, such as batch_size=32 or langevin.steps=15")]
+    Set(String),
+    /// A key that does not exist, or a value of another type.
+    #[error("{0}")]
+    Key(String),
+    /// A data source that does not exist.
+    #[error(transparent)]
+    Data(#[from] shortrun_data::Error),
+    /// A generator that cannot be built.
+    #[error(transparent)]
+    Generator(#[from] ConfigError),
+    /// A setting that makes no sense.
+    #[error(transparent)]
+    Training(#[from] shortrun_train::TrainError),
+}
+
+const DATA: &str = "data";
+const GENERATOR: &str = "generator";
+
+/// Settings as written by a user, before they are known to make sense: later ones win.
+#[derive(Clone, Debug, Default)]
+pub struct Layers(Table);
+
+impl Layers {
+    /// Lays the text of a configuration file on top.
+    ///
+    /// # Errors
+    /// If it is not TOML.
+    pub fn file(&mut self, place: &str, text: &str) -> Result<(), RunConfigError> {
+        let table = text.parse::<Table>().map_err(|e| RunConfigError::Syntax {
+            place: place.to_owned(),
+            reason: e.to_string(),
+        })?;
+        merge(&mut self.0, table);
+        Ok(())
+    }
+
+    /// Lays `key=value` on top; dots lead into tables, and a value that is not TOML is text.
+    ///
+    /// # Errors
+    /// If there is no `=`, or the key leads into something that is no table.
+    pub fn set(&mut self, assignment: &str) -> Result<(), RunConfigError> {
+        let unclear = || RunConfigError::Set(assignment.to_owned());
+        let (key, value) = assignment.split_once('=').ok_or_else(unclear)?;
+        let value = parse_value(value.trim());
+        let mut path: Vec<&str> = key.trim().split('.').collect();
+        let last = path
+            .pop()
+            .filter(|last| !last.is_empty())
+            .ok_or_else(unclear)?;
+        let leaf = Table::from_iter([(last.to_owned(), value)]);
+        let table = path.into_iter().rev().fold(leaf, |inner, name| {
+            Table::from_iter([(name.to_owned(), Value::Table(inner))])
+        });
+        merge(&mut self.0, table);
+        Ok(())
+    }
+
+    /// The keys set within `[data]` and `[generator]`.
+    pub fn fixed_keys(&self) -> Vec<String> {
+        [DATA, GENERATOR]
+            .into_iter()
+            .filter_map(|name| Some((name, self.0.get(name)?.as_table()?)))
+            .flat_map(|(name, table)| table.keys().map(move |key| format!("{name}.{key}")))
+            .collect()
+    }
+
+    /// Whether a top-level key is set.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// The data settings, on top of `base`.
+    ///
+    /// # Errors
+    /// If a key does not exist or a value has another type.
+    pub fn data(&self, base: &DataConfig) -> Result<DataConfig, RunConfigError> {
+        overlay(base, self.table(DATA)?, "data.")
+    }
+
+    /// The generator settings, on top of `base`.
+    ///
+    /// # Errors
+    /// If a key does not exist or a value has another type, or the generator cannot be built.
+    pub fn generator(&self, base: &GeneratorConfig) -> Result<GeneratorConfig, RunConfigError> {
+        let config: GeneratorConfig = overlay(base, self.table(GENERATOR)?, "generator.")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The training settings, on top of `base`.
+    ///
+    /// # Errors
+    /// If a key does not exist or a value has another type, or a setting makes no sense.
+    pub fn training(&self, base: &TrainConfig) -> Result<TrainConfig, RunConfigError> {
+        let mut table = self.0.clone();
+        table.remove(DATA);
+        table.remove(GENERATOR);
+        let config: TrainConfig = overlay(base, table, "")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn table(&self, name: &str) -> Result<Table, RunConfigError> {
+        match self.0.get(name) {
+            None => Ok(Table::new()),
+            Some(Value::Table(table)) => Ok(table.clone()),
+            Some(other) => Err(RunConfigError::Key(format!(
+                "{name} must be a table of settings; found {other}"
+            ))),
+        }
+    }
+}
+
+/// `value` as TOML where it is, and as text where it is not.
+fn parse_value(value: &str) -> Value {
+    format!("value = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()))
+}
+
+fn merge(below: &mut Table, above: Table) {
+    for (key, value) in above {
+        match (below.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) if !is_choice(&key) => {
+                merge(below, above);
+            }
+            (_, value) => {
+                below.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Tables whose keys are alternatives: setting one replaces the whole.
+fn is_choice(key: &str) -> bool {
+    matches!(key, "step_size" | "head_width")
+}
+
+fn overlay<T>(base: &T, above: Table, place: &str) -> Result<T, RunConfigError>
+where
+    T: Serialize + for<'a> Deserialize<'a>,
+{
+    let wrong = |error: String| {
+        let error = error.trim().replace('\n', " ");
+        RunConfigError::Key(format!("settings {place}*: {error}"))
+    };
+    let mut table = Table::try_from(base).map_err(|e| wrong(e.to_string()))?;
+    merge(&mut table, above);
+    table
+        .try_into()
+        .map_err(|e: toml::de::Error| wrong(e.to_string()))
+}
+
+impl RunConfig {
+    /// The text of `config.toml`.
+    ///
+    /// # Errors
+    /// If a number cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<String, RunConfigError> {
+        let text = || -> Result<String, toml::ser::Error> {
+            let mut table = Table::try_from(&self.training)?;
+            table.insert(DATA.to_owned(), Value::try_from(&self.data)?);
+            table.insert(GENERATOR.to_owned(), Value::try_from(&self.generator)?);
+            toml::to_string_pretty(&table)
+        };
+        text().map_err(|e| RunConfigError::Key(e.to_string()))
+    }
+
+    /// Reads the text of `config.toml`.
+    ///
+    /// # Errors
+    /// If it is not a whole configuration.
+    pub fn from_toml(place: &str, text: &str) -> Result<Self, RunConfigError> {
+        let syntax = |reason: String| RunConfigError::Syntax {
+            place: place.to_owned(),
+            reason,
+        };
+        let mut table = text.parse::<Table>().map_err(|e| syntax(e.to_string()))?;
+        let mut part = |name: &str| {
+            table
+                .remove(name)
+                .ok_or_else(|| syntax(format!("the table [{name}] is missing")))
+        };
+        let data = part(DATA)?
+            .try_into()
+            .map_err(|e| syntax(format!("[data]: {e}")))?;
+        let generator: GeneratorConfig = part(GENERATOR)?
+            .try_into()
+            .map_err(|e| syntax(format!("[generator]: {e}")))?;
+        let training: TrainConfig = table.try_into().map_err(|e| syntax(e.to_string()))?;
+        generator.check()?;
+        training.check()?;
+        Ok(Self {
+            data,
+            generator,
+            training,
+        })
+    }
+}
+
+impl DataConfig {
+    /// The usual size of a data set: 28 for MNIST, else 32.
+    pub fn usual_size(source: &str) -> usize {
+        if source == "mnist" { 28 } else { 32 }
+    }
+
+    /// What the data crate is asked for.
+    ///
+    /// # Errors
+    /// If there is no such source.
+    pub fn spec(&self) -> Result<DataSpec, RunConfigError> {
+        let source: Source = self.source.parse()?;
+        Ok(DataSpec {
+            data_dir: self.dir.clone(),
+            channels: self.channels,
+            ..DataSpec::new(source, self.size)
+        })
+    }
+}
+
+/// How a preset learns, unless told otherwise.
+pub fn training_of(preset: Preset) -> TrainConfig {
+    let paper = TrainConfig::default();
+    if preset != Preset::Quick {
+        return paper;
+    }
+    let eta = StepSize::from_eta(0.1).map(StepSizes::Constant);
+    TrainConfig {
+        iterations: 1_000,
+        batch_size: 32,
+        learning_rate: LearningRate::Constant(1e-3),
+        sigma: Sigma::Annealed {
+            start: 0.3,
+            end: 0.15,
+            iterations: 600,
+        },
+        langevin: LangevinConfig {
+            steps: 15,
+            step_size: eta.unwrap_or(paper.langevin.step_size),
+            ..paper.langevin
+        },
+        checkpoint: CheckpointConfig {
+            every: 250,
+            ..paper.checkpoint
+        },
+        ..paper
+    }
+}
+
+/// The generator of a preset for images of this shape.
+///
+/// # Errors
+/// If the images are not square, or of a size or number of channels the generator has not.
+pub fn generator_of(preset: Preset, images: ImageShape) -> Result<GeneratorConfig, ConfigError> {
+    if images.height != images.width {
+        return Err(ConfigError::ImageSize(images.height.max(images.width)));
+    }
+    preset.config(images.height, images.channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole() -> RunConfig {
+        RunConfig {
+            data: DataConfig {
+                source: "svhn".to_owned(),
+                dir: None,
+                size: 32,
+                channels: None,
+            },
+            generator: Preset::Table4.config(32, 3).unwrap(),
+            training: training_of(Preset::Table4),
+        }
+    }
+
+    #[test]
+    fn toml_gives_the_same_configuration_back() {
+        let config = whole();
+        let text = config.to_toml().unwrap();
+        assert_eq!(RunConfig::from_toml("config.toml", &text).unwrap(), config);
+    }
+
+    #[test]
+    fn settings_reach_their_places() {
+        let mut layers = Layers::default();
+        for set in [
+            "batch_size=7",
+            "checkpoint.every=3",
+            "langevin.steps=4",
+            "sigma=0.2",
+            "learning_rate=2e-4",
+            "langevin.step_size.drift=0.005",
+            "generator.features=32",
+            "generator.head_width=latent",
+            "data.source=mnist",
+        ] {
+            layers.set(set).unwrap();
+        }
+        let training = layers.training(&TrainConfig::default()).unwrap();
+        assert_eq!(training.batch_size, 7);
+        assert_eq!(training.checkpoint.every, 3);
+        assert_eq!(training.langevin.steps, 4);
+        assert_eq!(training.sigma, Sigma::Constant(0.2));
+        assert_eq!(training.learning_rate, LearningRate::Constant(2e-4));
+        let step = training.langevin.step_size.at(0);
+        assert!((step.eta() - 0.1).abs() < 1e-12);
+        let generator = layers.generator(&whole().generator).unwrap();
+        assert_eq!(generator.features, 32);
+        assert_eq!(layers.data(&whole().data).unwrap().source, "mnist");
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let refuse = |set: &str, expected: &str| {
+            let mut layers = Layers::default();
+            layers.set(set).unwrap();
+            let error = layers.training(&TrainConfig::default()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        refuse("batchsize=7", "batchsize");
+        refuse("batch_size=0", "batch_size");
+        refuse("batch_size=many", "batch_size");
+        refuse("langevin.step_size=0.05", "step_size");
+        refuse("sigma=-1", "sigma");
+        assert!(Layers::default().set("batch_size").is_err());
+    }
+}
