@@ -12,10 +12,11 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use self::{epilogue::Sink, padded::Padded, plan::Plan, weights::Packed};
+use self::{epilogue::Sink, plan::Plan, weights::Packed};
 use super::simd::{Isa, Job, Simd};
 
 pub use self::epilogue::{Activation, Epilogue};
+pub(super) use self::padded::Padded;
 
 /// Channels, kernel and padding of a convolution of stride 1 with a square kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,28 @@ impl<'a> Input<'a> {
         Self {
             slope: Some(slope),
             ..self
+        }
+    }
+
+    /// Panics if the lengths do not fit.
+    pub(super) fn check(&self, channels: usize) {
+        let &Self {
+            batch,
+            height,
+            width,
+            ..
+        } = self;
+        assert_eq!(
+            self.values.len(),
+            batch * channels * height * width,
+            "convolution: length of the input for {batch}x{channels}x{height}x{width}"
+        );
+        if let Some(slope) = self.slope {
+            assert_eq!(
+                slope.len(),
+                self.values.len(),
+                "convolution: length of the input's slope"
+            );
         }
     }
 }
@@ -244,19 +267,7 @@ impl Conv2d {
             ..
         } = input;
         let image = self.shape.input_channels * height * width;
-        assert_eq!(
-            input.values.len(),
-            batch * image,
-            "convolution: length of the input for {batch}x{height}x{width}, {:?}",
-            self.shape
-        );
-        if let Some(slope) = input.slope {
-            assert_eq!(
-                slope.len(),
-                input.values.len(),
-                "convolution: length of the input's slope"
-            );
-        }
+        input.check(self.shape.input_channels);
         let rows = self.shape.output_size(height);
         let columns = self.shape.output_size(width);
         let area = self.shape.output_channels * rows * columns;

@@ -9,16 +9,16 @@ use super::{
 /// the channel shifted left by `column` and cut to the width of the output. Then pixel `q` of the
 /// output (rows joined) needs element `q + row * columns` of each plane, so a vector of pixels is
 /// one load at any width, and no lane is lost at the end of a row.
-pub(super) struct Padded<'a> {
+pub(in crate::cpu) struct Padded<'a> {
     values: &'a mut [f32],
     /// The part of `values` behind the planes, for one padded channel.
     line: usize,
     /// From one plane to the next.
-    pub(super) plane: usize,
+    pub(in crate::cpu) plane: usize,
     pub(super) planes: usize,
     /// Width of the output.
-    pub(super) columns: usize,
-    pub(super) kernel: usize,
+    pub(in crate::cpu) columns: usize,
+    pub(in crate::cpu) kernel: usize,
     padding: usize,
     height: usize,
     width: usize,
@@ -30,7 +30,7 @@ pub(super) struct Padded<'a> {
 impl<'a> Padded<'a> {
     /// Room in `scratch` for what output rows `start..start + rows` need of an image of
     /// `height` by `width`.
-    pub(super) fn new(
+    pub(in crate::cpu) fn new(
         shape: &ConvShape,
         [height, width]: [usize; 2],
         [start, rows]: [usize; 2],
@@ -63,7 +63,7 @@ impl<'a> Padded<'a> {
     }
 
     /// The planes from pixel `pixel` on.
-    pub(super) fn from(&self, pixel: usize) -> &[f32] {
+    pub(in crate::cpu) fn from(&self, pixel: usize) -> &[f32] {
         &self.values[pixel..self.line]
     }
 
@@ -72,7 +72,7 @@ impl<'a> Padded<'a> {
     /// # Safety
     /// The processor has the instructions of `S`.
     #[inline(always)]
-    pub(super) unsafe fn fill<S: Simd>(&mut self, values: &[f32], slope: Option<&[f32]>) {
+    pub(in crate::cpu) unsafe fn fill<S: Simd>(&mut self, values: &[f32], slope: Option<&[f32]>) {
         let area = self.height * self.width;
         let stride = self.width + 2 * self.padding;
         let (planes, line) = self.values.split_at_mut(self.line);
