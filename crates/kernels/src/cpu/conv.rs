@@ -1,7 +1,9 @@
 //! Convolutions of stride 1, and with them their input gradients and transposed forms.
 
+mod channels;
 mod epilogue;
 mod padded;
+mod pixels;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use self::{epilogue::Sink, plan::Plan, weights::Packed};
-use super::simd::{Isa, Job, Simd};
+use super::simd::Isa;
 
 pub use self::epilogue::{Activation, Epilogue};
 pub(super) use self::padded::Padded;
@@ -133,8 +135,18 @@ impl<'a> Input<'a> {
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     shape: ConvShape,
-    weights: Packed,
+    form: Form,
     isa: Isa,
+}
+
+/// What the lanes of a vector are, and the weights in the order for it.
+#[derive(Clone, Debug)]
+enum Form {
+    /// Pixels: no lane is lost with any number of channels.
+    Pixels(Packed),
+    /// Output channels, where they fill vectors: products with the zeros around the image are left
+    /// out, 14% of a 5x5 convolution of 16x16 with padding 2 and 44% of one from 12x12 to 16x16.
+    Channels(channels::Weights),
 }
 
 impl Conv2d {
@@ -236,14 +248,13 @@ impl Conv2d {
                 "convolution: length of the bias for {shape:?}"
             );
         }
-        let weights = Packed::new(&shape, isa.channels(), bias, |o, i, y, x| {
-            weight[index(o, i, y, x)]
-        });
-        Self {
-            shape,
-            weights,
-            isa,
-        }
+        let at = |o, i, y, x| weight[index(o, i, y, x)];
+        let form = if shape.output_channels.is_multiple_of(isa.lanes()) {
+            Form::Channels(channels::Weights::new(&shape, isa.lanes(), bias, at))
+        } else {
+            Form::Pixels(Packed::new(&shape, isa.channels(), bias, at))
+        };
+        Self { shape, form, isa }
     }
 
     /// The convolution that [`Conv2d::run`] computes (an input gradient is one too).
@@ -280,125 +291,67 @@ impl Conv2d {
         let sink = Sink::new(epilogue, output);
         let plan = Plan::new(
             &self.shape,
-            self.isa.lanes(),
-            self.weights.blocks(),
+            match self.form {
+                Form::Pixels(_) => self.isa.lanes() / gcd(self.isa.lanes(), columns),
+                Form::Channels(_) => 1,
+            },
+            self.blocks(),
             [batch, rows, columns],
             rayon::current_num_threads(),
         );
         plan.tasks().into_par_iter().with_max_len(1).for_each(|t| {
             let part = plan.part(t);
-            SCRATCH.with_borrow_mut(|scratch| {
-                let padded = Padded::new(
-                    &self.shape,
-                    [height, width],
-                    [part.rows.start, part.rows.len()],
-                    scratch,
-                );
-                let task = Task {
-                    conv: self,
-                    values: &input.values[part.image * image..][..image],
-                    slope: input.slope.map(|s| &s[part.image * image..][..image]),
-                    padded,
+            let values = &input.values[part.image * image..][..image];
+            let slope = input.slope.map(|s| &s[part.image * image..][..image]);
+            let first = part.image * area + part.rows.start * columns;
+            SCRATCH.with_borrow_mut(|scratch| match &self.form {
+                Form::Pixels(weights) => self.isa.run(pixels::Task {
+                    weights,
+                    values,
+                    slope,
+                    padded: Padded::new(
+                        &self.shape,
+                        [height, width],
+                        [part.rows.start, part.rows.len()],
+                        scratch,
+                    ),
                     blocks: part.blocks,
-                    first: part.image * area + part.rows.start * columns,
+                    first,
                     pixels: part.rows.len() * columns,
                     channel: rows * columns,
                     sink: &sink,
-                };
-                self.isa.run(task);
+                }),
+                Form::Channels(weights) => self.isa.run(channels::Task {
+                    weights,
+                    values,
+                    slope,
+                    padding: self.shape.padding,
+                    size: [height, width],
+                    rows: part.rows,
+                    columns,
+                    blocks: part.blocks,
+                    first,
+                    channel: rows * columns,
+                    scratch,
+                    sink: &sink,
+                }),
             });
         });
     }
+
+    fn blocks(&self) -> usize {
+        match &self.form {
+            Form::Pixels(weights) => weights.blocks(),
+            Form::Channels(weights) => weights.blocks(),
+        }
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 thread_local! {
     /// The padded copy of an image, kept so that it stays in the cache of its core.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Some rows of one image for some blocks of channels.
-struct Task<'a> {
-    conv: &'a Conv2d,
-    values: &'a [f32],
-    slope: Option<&'a [f32]>,
-    padded: Padded<'a>,
-    blocks: std::ops::Range<usize>,
-    /// Where the first pixel of channel 0 goes in the output, how many pixels, and from one channel
-    /// to the next.
-    first: usize,
-    pixels: usize,
-    channel: usize,
-    sink: &'a Sink<'a>,
-}
-
-impl Job for Task<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(mut self) {
-        // SAFETY: the caller promises the instructions.
-        unsafe {
-            self.padded.fill::<S>(self.values, self.slope);
-        }
-        for block in self.blocks.clone() {
-            let channels = self.conv.weights.channels(block);
-            // SAFETY: as above; `first`, `pixels` and `channel` describe a part of the output that
-            // no other task writes (see `Plan`).
-            unsafe {
-                match channels.len() {
-                    1 => self.block::<S, 1>(block),
-                    2 => self.block::<S, 2>(block),
-                    3 => self.block::<S, 3>(block),
-                    4 => self.block::<S, 4>(block),
-                    5 => self.block::<S, 5>(block),
-                    6 => self.block::<S, 6>(block),
-                    7 => self.block::<S, 7>(block),
-                    _ => self.block::<S, 8>(block),
-                }
-            }
-        }
-    }
-}
-
-impl Task<'_> {
-    /// All pixels of `C` channels.
-    ///
-    /// # Safety
-    /// The processor has the instructions, the block has `C` channels, and no one else writes them.
-    #[inline(always)]
-    unsafe fn block<S: Simd, const C: usize>(&self, block: usize) {
-        let weights = self.conv.weights.block(block);
-        let bias = self.conv.weights.bias(block);
-        let first = self.first + self.conv.weights.channels(block).start * self.channel;
-        let mut pixel = 0;
-        while pixel < self.pixels {
-            let vectors = (self.pixels - pixel).div_ceil(S::LANES);
-            // Four vectors go as two and two: a tile of one is slower than its share.
-            let here = match vectors {
-                1 => 1,
-                2 | 4 => 2,
-                _ => 3,
-            };
-            let len = (here * S::LANES).min(self.pixels - pixel);
-            let to = first + pixel;
-            // SAFETY: promised by the caller; the tile starts inside the padded copy.
-            unsafe {
-                match here {
-                    1 => {
-                        let sums = tile::sums::<S, C, 1>(&self.padded, weights, bias, pixel);
-                        self.sink.write(&sums, to, self.channel, len);
-                    }
-                    2 => {
-                        let sums = tile::sums::<S, C, 2>(&self.padded, weights, bias, pixel);
-                        self.sink.write(&sums, to, self.channel, len);
-                    }
-                    _ => {
-                        let sums = tile::sums::<S, C, 3>(&self.padded, weights, bias, pixel);
-                        self.sink.write(&sums, to, self.channel, len);
-                    }
-                }
-            }
-            pixel += here * S::LANES;
-        }
-    }
 }

@@ -113,26 +113,46 @@ impl<'a> Sink<'a> {
                 }
                 let at = start + c * channel + r * S::LANES;
                 let lanes = S::LANES.min(len - r * S::LANES);
-                let mut value = sum;
-                if self.gelu {
-                    let (y, slope) = gelu_and_slope(sum);
-                    value = y;
-                    if let Some(to) = self.slope {
-                        // SAFETY: inside the slice by the assert; ours alone by the caller.
-                        slope.store_slice(unsafe {
-                            std::slice::from_raw_parts_mut(to.add(at), lanes)
-                        });
-                    }
-                }
-                for add in self.add {
-                    // SAFETY: the caller promises the instructions.
-                    value = value.add(unsafe { S::load_slice(&add[at..at + lanes]) });
-                }
-                // SAFETY: as for the slope.
-                value.store_slice(unsafe {
-                    std::slice::from_raw_parts_mut(self.output.add(at), lanes)
-                });
+                // SAFETY: in bounds by the assert; the rest is promised by the caller.
+                unsafe { self.put(sum, at, lanes) };
             }
         }
+    }
+
+    /// Writes a run of pixels of one channel at `start`.
+    ///
+    /// # Safety
+    /// As [`Sink::write`].
+    #[inline(always)]
+    pub(super) unsafe fn write_run<S: Simd>(&self, sums: &[f32], start: usize) {
+        assert!(start + sums.len() <= self.len);
+        for from in (0..sums.len()).step_by(S::LANES) {
+            let lanes = S::LANES.min(sums.len() - from);
+            // SAFETY: in bounds by the assert; the rest is promised by the caller.
+            unsafe { self.put(S::load_slice(&sums[from..]), start + from, lanes) };
+        }
+    }
+
+    /// Writes the first `lanes` of a vector at `at`.
+    ///
+    /// # Safety
+    /// As [`Sink::write`], and the places are inside the output.
+    #[inline(always)]
+    unsafe fn put<S: Simd>(&self, sum: S, at: usize, lanes: usize) {
+        let mut value = sum;
+        if self.gelu {
+            let (y, slope) = gelu_and_slope(sum);
+            value = y;
+            if let Some(to) = self.slope {
+                // SAFETY: inside the slice, and ours alone, by the caller.
+                slope.store_slice(unsafe { std::slice::from_raw_parts_mut(to.add(at), lanes) });
+            }
+        }
+        for add in self.add {
+            // SAFETY: the caller promises the instructions.
+            value = value.add(unsafe { S::load_slice(&add[at..at + lanes]) });
+        }
+        // SAFETY: as for the slope.
+        value.store_slice(unsafe { std::slice::from_raw_parts_mut(self.output.add(at), lanes) });
     }
 }

@@ -25,15 +25,14 @@ pub(super) struct Part {
 const SCRATCH: usize = 128 * 1024;
 
 impl Plan {
+    /// `step` rows fill whole vectors.
     pub(super) fn new(
         shape: &ConvShape,
-        lanes: usize,
+        step: usize,
         blocks: usize,
         [batch, rows, columns]: [usize; 3],
         threads: usize,
     ) -> Self {
-        // Rows that fill whole vectors.
-        let step = lanes / gcd(lanes, columns);
         let scratch = |rows| {
             shape.input_channels * shape.kernel * plane_len(rows + shape.kernel - 1, columns)
         };
@@ -89,8 +88,4 @@ impl Plan {
 /// Half of `rows`, rounded up to a multiple of `step`.
 fn halve(rows: usize, step: usize) -> usize {
     rows.div_ceil(2).next_multiple_of(step)
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
