@@ -5,17 +5,24 @@ use std::ops::Range;
 use super::{ConvShape, epilogue::Sink};
 use crate::cpu::simd::{Job, MAX_LANES, Simd};
 
-/// Blocks of two vectors of output channels (the last may have one); in a block, for each row and
-/// column of the kernel and each input channel, the weights of the block's channels side by side.
+/// Blocks of two vectors of output channels (the last may have one); in a block groups of input
+/// channels; in a group, for each row and column of the kernel and each input channel, the weights
+/// of the block's channels side by side.
 #[derive(Clone, Debug)]
 pub(super) struct Weights {
     values: Vec<f32>,
     bias: Vec<f32>,
     /// Output channels in a full block.
     channels: usize,
+    /// Input channels in a full group: the weights of a group and a block fit the second-level
+    /// cache, for they are read once for every tile.
+    group: usize,
     input_channels: usize,
     kernel: usize,
 }
+
+/// Input channels in a group, at most.
+const GROUP: usize = 64;
 
 impl Weights {
     /// `weight(output channel, input channel, row, column)`; the output channels are a multiple of
@@ -33,13 +40,16 @@ impl Weights {
             ..
         } = shape;
         let channels = 2 * lanes;
+        let group = input_channels.div_ceil(input_channels.div_ceil(GROUP));
         let mut values = Vec::with_capacity(shape.weight_len());
         for start in (0..output_channels).step_by(channels) {
             let block = start..output_channels.min(start + channels);
-            for y in 0..kernel {
-                for x in 0..kernel {
-                    for i in 0..input_channels {
-                        values.extend(block.clone().map(|o| weight(o, i, y, x)));
+            for first in (0..input_channels).step_by(group) {
+                for y in 0..kernel {
+                    for x in 0..kernel {
+                        for i in first..input_channels.min(first + group) {
+                            values.extend(block.clone().map(|o| weight(o, i, y, x)));
+                        }
                     }
                 }
             }
@@ -48,6 +58,7 @@ impl Weights {
             values,
             bias: bias.map_or_else(|| vec![0.0; output_channels], <[f32]>::to_vec),
             channels,
+            group,
             input_channels,
             kernel,
         }
@@ -58,9 +69,19 @@ impl Weights {
         self.bias.len().div_ceil(self.channels)
     }
 
+    /// Output channels of a block.
     fn block(&self, block: usize) -> Range<usize> {
         let start = block * self.channels;
         start..self.bias.len().min(start + self.channels)
+    }
+
+    /// Weights of a block for the group of input channels from `first` on.
+    fn group(&self, block: usize, first: usize) -> &[f32] {
+        let block = self.block(block);
+        let area = self.kernel * self.kernel;
+        let len = self.group.min(self.input_channels - first) * area * block.len();
+        let start = (block.start * self.input_channels + first * block.len()) * area;
+        &self.values[start..start + len]
     }
 }
 
@@ -92,13 +113,15 @@ impl Job for Task<'_> {
         let pixels = self.rows.len() * self.columns;
         let rows = self.input_rows();
         let image = rows.len() * self.row_len();
-        let len = image + self.weights.channels * pixels;
+        let block = self.weights.channels * pixels;
+        let len = image + 2 * block;
         // The scratch is moved out, so that `self` stays free to be borrowed.
         let mut scratch = std::mem::take(self.scratch);
         if scratch.len() < len {
             scratch.resize(len, 0.0);
         }
-        let (padded, sums) = scratch.split_at_mut(image);
+        let (padded, sums) = scratch[..len].split_at_mut(image);
+        let (sums, turned) = sums.split_at_mut(block);
         // SAFETY: the caller promises the instructions.
         unsafe { self.fill::<S>(&rows, padded) };
         for block in self.blocks.clone() {
@@ -109,13 +132,28 @@ impl Job for Task<'_> {
                     1 => self.block::<S, 1>(block, padded, &rows, sums),
                     _ => self.block::<S, 2>(block, padded, &rows, sums),
                 }
-                for (sums, c) in sums.chunks_exact(pixels).zip(channels) {
+                turn(sums, channels.len(), pixels, turned);
+                for (turned, c) in turned.chunks_exact(pixels).zip(channels) {
                     self.sink
-                        .write_run::<S>(sums, self.first + c * self.channel);
+                        .write_run::<S>(turned, self.first + c * self.channel);
                 }
             }
         }
         *self.scratch = scratch;
+    }
+}
+
+/// From `[pixel, channel]` to `[channel, pixel]`.
+fn turn(from: &[f32], channels: usize, pixels: usize, to: &mut [f32]) {
+    // Some pixels at a time: what is read stays in the first-level cache.
+    for start in (0..pixels).step_by(MAX_LANES) {
+        let end = pixels.min(start + MAX_LANES);
+        let from = &from[start * channels..end * channels];
+        for (c, to) in to.chunks_exact_mut(pixels).take(channels).enumerate() {
+            for (to, pixel) in to[start..end].iter_mut().zip(from.chunks_exact(channels)) {
+                *to = pixel[c];
+            }
+        }
     }
 }
 
@@ -168,7 +206,7 @@ impl Task<'_> {
         }
     }
 
-    /// All pixels of `Z` vectors of channels, to `sums`: `[channel, pixel]`.
+    /// All pixels of `Z` vectors of channels, to `sums`: `[pixel, channel]`.
     ///
     /// # Safety
     /// The processor has the instructions of `S`, and the block has `Z` vectors.
@@ -180,115 +218,140 @@ impl Task<'_> {
         rows: &Range<usize>,
         sums: &mut [f32],
     ) {
-        for row in self.rows.clone() {
-            // SAFETY: promised by the caller.
-            unsafe {
-                match tile_width(self.columns, S::CHANNELS) {
-                    1 => self.row::<S, 1, Z>(block, padded, rows, row, sums),
-                    4 => self.row::<S, 4, Z>(block, padded, rows, row, sums),
-                    6 => self.row::<S, 6, Z>(block, padded, rows, row, sums),
-                    8 => self.row::<S, 8, Z>(block, padded, rows, row, sums),
-                    10 => self.row::<S, 10, Z>(block, padded, rows, row, sums),
-                    12 => self.row::<S, 12, Z>(block, padded, rows, row, sums),
-                    _ => self.row::<S, 14, Z>(block, padded, rows, row, sums),
+        let bias = &self.weights.bias[self.weights.block(block)];
+        for pixel in sums.chunks_exact_mut(bias.len()) {
+            pixel.copy_from_slice(bias);
+        }
+        for first in (0..self.weights.input_channels).step_by(self.weights.group) {
+            for row in self.rows.clone() {
+                let at = (row - self.rows.start) * self.columns * Z * S::LANES;
+                let line = Line {
+                    weights: self.weights.group(block, first),
+                    padded: &padded[first * self.stride()..],
+                    rows: rows.clone(),
+                    row,
+                    sums: &mut sums[at..][..self.columns * Z * S::LANES],
+                };
+                // SAFETY: promised by the caller.
+                unsafe {
+                    match tile_width(self.columns, S::CHANNELS) {
+                        1 => self.row::<S, 1, Z>(line),
+                        4 => self.row::<S, 4, Z>(line),
+                        6 => self.row::<S, 6, Z>(line),
+                        8 => self.row::<S, 8, Z>(line),
+                        10 => self.row::<S, 10, Z>(line),
+                        12 => self.row::<S, 12, Z>(line),
+                        _ => self.row::<S, 14, Z>(line),
+                    }
                 }
             }
         }
     }
 
-    /// One row of the output, in tiles of `P` pixels; the last may overlap the one before.
+    /// Adds a group of input channels to one row of the output, in tiles of `P` pixels and, at the
+    /// end, of one.
     ///
     /// # Safety
     /// As [`Task::block`].
     #[inline(always)]
-    unsafe fn row<S: Simd, const P: usize, const Z: usize>(
+    unsafe fn row<S: Simd, const P: usize, const Z: usize>(&self, mut line: Line<'_>) {
+        let whole = self.columns - self.columns % P;
+        for start in (0..whole).step_by(P) {
+            // SAFETY: promised by the caller.
+            unsafe { self.tile::<S, P, Z>(&mut line, start) };
+        }
+        for start in whole..self.columns {
+            // SAFETY: promised by the caller.
+            unsafe { self.tile::<S, 1, Z>(&mut line, start) };
+        }
+    }
+
+    /// Adds a group of input channels to `P` pixels from column `start` on.
+    ///
+    /// # Safety
+    /// As [`Task::block`].
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const P: usize, const Z: usize>(
         &self,
-        block: usize,
-        padded: &[f32],
-        rows: &Range<usize>,
-        row: usize,
-        to: &mut [f32],
+        line: &mut Line<'_>,
+        start: usize,
     ) {
-        let channels = self.weights.block(block);
-        let (ci, kernel) = (self.weights.input_channels, self.weights.kernel);
-        let step = ci * Z * S::LANES;
-        let weights = &self.weights.values[channels.start * ci * kernel * kernel..];
-        let bias = &self.weights.bias[channels];
+        let kernel = self.weights.kernel;
         let [height, width] = self.size;
+        let row = line.row;
         // Kernel rows that meet the image.
         let inside = self.padding.saturating_sub(row)
             ..kernel.min((height + self.padding).saturating_sub(row));
-        let pixels = self.rows.len() * self.columns;
-        for start in (0..self.columns).step_by(P) {
-            let start = start.min(self.columns - P);
-            // SAFETY: promised by the caller.
-            let mut sums = unsafe {
-                let mut b = [S::splat(0.0); Z];
-                for (z, b) in b.iter_mut().enumerate() {
-                    *b = S::load_slice(&bias[z * S::LANES..]);
+        let step = line.weights.len() / (kernel * kernel);
+        let to = &mut line.sums[start * Z * S::LANES..][..P * Z * S::LANES];
+        // SAFETY: promised by the caller; `to` has as many values as the tile.
+        let mut sums = unsafe {
+            let mut sums = [[S::splat(0.0); Z]; P];
+            for p in 0..P {
+                for z in 0..Z {
+                    sums[p][z] = S::load(to.as_ptr().add((p * Z + z) * S::LANES));
                 }
-                [b; P]
-            };
-            for y in inside.clone() {
-                let line = (row + y - self.padding - rows.start) * self.row_len();
-                for x in 0..kernel {
-                    let taps = Taps {
-                        values: &padded[line + start + x..],
-                        stride: self.stride(),
-                        weights: &weights[(y * kernel + x) * step..][..step],
-                        channels: ci,
-                    };
-                    // Pixels at either end for which this column lies outside of the image.
-                    let left = self.padding.saturating_sub(start + x);
-                    let right = (start + P + x).saturating_sub(self.padding + width);
-                    if left >= P || right >= P {
-                        continue;
-                    }
-                    // SAFETY: promised by the caller.
-                    unsafe {
-                        match (left, right) {
-                            (0, 0) => taps.add(&mut sums, 0, P),
-                            (1, _) => taps.add(&mut sums, 1, P),
-                            (2, _) => taps.add(&mut sums, 2, P),
-                            (3, _) => taps.add(&mut sums, 3, P),
-                            (4.., _) => taps.add(&mut sums, 4, P),
-                            (0, 1) => taps.add(&mut sums, 0, P - 1),
-                            (0, 2) => taps.add(&mut sums, 0, P.saturating_sub(2)),
-                            (0, 3) => taps.add(&mut sums, 0, P.saturating_sub(3)),
-                            (0, 4..) => taps.add(&mut sums, 0, P.saturating_sub(4)),
-                        }
+            }
+            sums
+        };
+        for y in inside {
+            let from = (row + y - self.padding - line.rows.start) * self.row_len();
+            for x in 0..kernel {
+                let taps = Taps {
+                    values: &line.padded[from + start + x..],
+                    stride: self.stride(),
+                    weights: &line.weights[(y * kernel + x) * step..][..step],
+                };
+                // Pixels at either end for which this column lies outside of the image.
+                let left = self.padding.saturating_sub(start + x);
+                let right = (start + P + x).saturating_sub(self.padding + width);
+                if left >= P || right >= P {
+                    continue;
+                }
+                // SAFETY: promised by the caller.
+                unsafe {
+                    match (left, right) {
+                        (0, 0) => taps.add(&mut sums, 0, P),
+                        (1, _) => taps.add(&mut sums, 1, P),
+                        (2, _) => taps.add(&mut sums, 2, P),
+                        (3, _) => taps.add(&mut sums, 3, P),
+                        (4.., _) => taps.add(&mut sums, 4, P),
+                        (0, 1) => taps.add(&mut sums, 0, P - 1),
+                        (0, 2) => taps.add(&mut sums, 0, P.saturating_sub(2)),
+                        (0, 3) => taps.add(&mut sums, 0, P.saturating_sub(3)),
+                        (0, 4..) => taps.add(&mut sums, 0, P.saturating_sub(4)),
                     }
                 }
             }
-            // From [pixel, channel] to [channel, pixel].
-            let mut tile = [[0.0; 2 * MAX_LANES]; P];
-            for (tile, sums) in tile.iter_mut().zip(&sums) {
-                for (z, sum) in sums.iter().enumerate() {
-                    sum.store_slice(&mut tile[z * S::LANES..]);
-                }
-            }
-            let at = (row - self.rows.start) * self.columns + start;
-            for (c, to) in to.chunks_exact_mut(pixels).enumerate() {
-                if c == Z * S::LANES {
-                    break;
-                }
-                let to = &mut to[at..at + P];
-                for (to, tile) in to.iter_mut().zip(&tile) {
-                    *to = tile[c];
-                }
+        }
+        for p in 0..P {
+            for z in 0..Z {
+                // SAFETY: as for the loads.
+                unsafe { sums[p][z].store(to.as_mut_ptr().add((p * Z + z) * S::LANES)) };
             }
         }
     }
 }
 
-/// One place of the kernel, for all input channels.
+/// One row of the output, a block of its channels and a group of input channels.
+struct Line<'a> {
+    /// `[kernel, kernel, group, block]`
+    weights: &'a [f32],
+    /// The padded copy from the group's first channel on, and the rows of the image it holds.
+    padded: &'a [f32],
+    rows: Range<usize>,
+    row: usize,
+    /// `[column, channel]`
+    sums: &'a mut [f32],
+}
+
+/// One place of the kernel, for a group of input channels.
 struct Taps<'a> {
     /// The input of the tile's first pixel, `stride` from one channel to the next.
     values: &'a [f32],
     stride: usize,
     /// `[input channel, output channel of the block]`
     weights: &'a [f32],
-    channels: usize,
 }
 
 impl Taps<'_> {
@@ -305,10 +368,10 @@ impl Taps<'_> {
         from: usize,
         to: usize,
     ) {
-        assert!(self.values.len() >= (self.channels - 1) * self.stride + P);
-        assert!(self.weights.len() == self.channels * Z * S::LANES);
+        let channels = self.weights.len() / (Z * S::LANES);
+        assert!(channels > 0 && self.values.len() >= (channels - 1) * self.stride + P);
         let (mut values, mut weights) = (self.values.as_ptr(), self.weights.as_ptr());
-        for _ in 0..self.channels {
+        for _ in 0..channels {
             // SAFETY: the caller promises the instructions; the asserts are the bounds.
             unsafe {
                 let mut w = [S::splat(0.0); Z];
@@ -328,15 +391,15 @@ impl Taps<'_> {
     }
 }
 
-/// Pixels of a tile for rows of `columns`: the fewest steps, a tile counted with two more for the
-/// weights that it loads. The sums of two vectors for each pixel must fit the registers.
+/// Pixels of a tile for rows of `columns`, what remains going one by one: the fewest steps, a tile
+/// counted with two more for the weights that it loads. The sums of two vectors for each pixel must fit the registers.
 fn tile_width(columns: usize, channels: usize) -> usize {
     let widths: &[usize] = if channels >= 8 {
         &[14, 12, 10, 8, 6, 4, 1]
     } else {
         &[6, 4, 1]
     };
-    let cost = |&&width: &&usize| columns.div_ceil(width) * (width + 2);
+    let cost = |&&width: &&usize| columns / width * (width + 2) + columns % width * 3;
     let fitting = widths.iter().filter(|&&width| width <= columns);
     fitting.min_by_key(cost).copied().unwrap_or(1)
 }
