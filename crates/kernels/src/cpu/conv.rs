@@ -289,14 +289,18 @@ impl Conv2d {
             self.shape
         );
         let sink = Sink::new(epilogue, output);
+        let step = match self.form {
+            Form::Pixels(_) => self.isa.lanes() / gcd(self.isa.lanes(), columns),
+            Form::Channels(_) => 1,
+        };
         let plan = Plan::new(
-            &self.shape,
-            match self.form {
-                Form::Pixels(_) => self.isa.lanes() / gcd(self.isa.lanes(), columns),
-                Form::Channels(_) => 1,
+            step,
+            |rows| match &self.form {
+                Form::Pixels(_) => Padded::len(&self.shape, rows, columns),
+                Form::Channels(weights) => weights.scratch(rows, columns),
             },
             self.blocks(),
-            [batch, rows, columns],
+            [batch, rows],
             rayon::current_num_threads(),
         );
         plan.tasks().into_par_iter().with_max_len(1).for_each(|t| {

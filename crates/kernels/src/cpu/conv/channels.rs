@@ -69,6 +69,12 @@ impl Weights {
         self.bias.len().div_ceil(self.channels)
     }
 
+    /// Floats that a task keeps for `rows` rows of the output, about.
+    pub(super) fn scratch(&self, rows: usize, columns: usize) -> usize {
+        let padded = (rows + self.kernel - 1) * (columns + self.kernel - 1);
+        self.input_channels * padded + 2 * self.channels * rows * columns
+    }
+
     /// Output channels of a block.
     fn block(&self, block: usize) -> Range<usize> {
         let start = block * self.channels;

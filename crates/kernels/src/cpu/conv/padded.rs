@@ -62,6 +62,11 @@ impl<'a> Padded<'a> {
         }
     }
 
+    /// Floats of the planes for `rows` rows of the output.
+    pub(in crate::cpu) fn len(shape: &ConvShape, rows: usize, columns: usize) -> usize {
+        shape.input_channels * shape.kernel * plane_len(rows + shape.kernel - 1, columns)
+    }
+
     /// The planes from pixel `pixel` on.
     pub(in crate::cpu) fn from(&self, pixel: usize) -> &[f32] {
         &self.values[pixel..self.line]
@@ -123,6 +128,6 @@ impl<'a> Padded<'a> {
 }
 
 /// An odd number of cache lines: planes a multiple of 4 KiB apart would share few sets of the cache.
-pub(super) fn plane_len(rows: usize, columns: usize) -> usize {
+fn plane_len(rows: usize, columns: usize) -> usize {
     ((rows * columns).div_ceil(16) | 1) * 16
 }

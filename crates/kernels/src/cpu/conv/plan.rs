@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use super::{ConvShape, padded::plane_len};
-
 /// Tasks over images, groups of rows and groups of channel blocks. The cut changes which thread
 /// computes a value, never the order of its sum.
 pub(super) struct Plan {
@@ -21,21 +19,19 @@ pub(super) struct Part {
     pub(super) blocks: Range<usize>,
 }
 
-/// Floats of the padded copy that a task may hold: half of a usual second-level cache.
+/// Floats that a task may keep: half of a usual second-level cache.
 const SCRATCH: usize = 128 * 1024;
 
 impl Plan {
-    /// `step` rows fill whole vectors.
+    /// `step` rows fill whole vectors; `scratch` gives the floats of the copies that a task keeps
+    /// for so many rows.
     pub(super) fn new(
-        shape: &ConvShape,
         step: usize,
+        scratch: impl Fn(usize) -> usize,
         blocks: usize,
-        [batch, rows, columns]: [usize; 3],
+        [batch, rows]: [usize; 2],
         threads: usize,
     ) -> Self {
-        let scratch = |rows| {
-            shape.input_channels * shape.kernel * plane_len(rows + shape.kernel - 1, columns)
-        };
         let mut rows_per_task = rows;
         while scratch(rows_per_task) > SCRATCH && rows_per_task > 3 * step {
             rows_per_task = halve(rows_per_task, step);

@@ -31,6 +31,18 @@ unsafe impl Simd for Vector {
     }
 
     #[inline(always)]
+    unsafe fn load_slice(from: &[f32]) -> Self {
+        // SAFETY: the caller promises the instructions; lanes past the slice are not read.
+        Self(unsafe { _mm512_maskz_loadu_ps(first(from.len()), from.as_ptr()) })
+    }
+
+    #[inline(always)]
+    fn store_slice(self, to: &mut [f32]) {
+        // SAFETY: `self` proves the instructions; lanes past the slice are not written.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first(to.len()), self.0) }
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: `self` proves the instructions (also below).
         Self(unsafe { _mm512_add_ps(self.0, other.0) })
@@ -92,4 +104,10 @@ unsafe impl Simd for Vector {
         // SAFETY: as in `add`.
         Self(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
     }
+}
+
+/// The mask of the first `len` lanes.
+#[inline(always)]
+fn first(len: usize) -> __mmask16 {
+    (u32::from(u16::MAX) >> (16 - len.min(16))) as __mmask16
 }
