@@ -151,13 +151,26 @@ impl Job for Task<'_> {
 
 /// From `[pixel, channel]` to `[channel, pixel]`.
 fn turn(from: &[f32], channels: usize, pixels: usize, to: &mut [f32]) {
-    // Some pixels at a time: what is read stays in the first-level cache.
-    for start in (0..pixels).step_by(MAX_LANES) {
-        let end = pixels.min(start + MAX_LANES);
-        let from = &from[start * channels..end * channels];
-        for (c, to) in to.chunks_exact_mut(pixels).take(channels).enumerate() {
-            for (to, pixel) in to[start..end].iter_mut().zip(from.chunks_exact(channels)) {
-                *to = pixel[c];
+    // Squares of four by four, which compilers turn into shuffles.
+    let squares = pixels / 4 * 4;
+    for (c, to) in to
+        .chunks_exact_mut(4 * pixels)
+        .take(channels / 4)
+        .enumerate()
+    {
+        for q in (0..squares).step_by(4) {
+            let row = |i| -> [f32; 4] {
+                let at = (q + i) * channels + 4 * c;
+                std::array::from_fn(|j| from[at..at + 4][j])
+            };
+            let rows = [row(0), row(1), row(2), row(3)];
+            for (j, to) in to.chunks_exact_mut(pixels).enumerate() {
+                to[q..q + 4].copy_from_slice(&[rows[0][j], rows[1][j], rows[2][j], rows[3][j]]);
+            }
+        }
+        for (j, to) in to.chunks_exact_mut(pixels).enumerate() {
+            for q in squares..pixels {
+                to[q] = from[q * channels + 4 * c + j];
             }
         }
     }
