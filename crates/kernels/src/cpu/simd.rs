@@ -19,6 +19,9 @@ pub(crate) unsafe trait Simd: Copy {
     /// Channels in the register tile of a kernel: `CHANNELS * VECTORS` sums, `VECTORS` inputs and
     /// one weight must fit the registers.
     const CHANNELS: usize;
+    /// Pixels in the register tile of the other kernel: two sums and one value for each, and two
+    /// vectors of weights.
+    const PIXELS: usize;
 
     /// All lanes `value`.
     ///

@@ -258,6 +258,10 @@ impl Tile<'_> {
     /// # Safety
     /// The processor has the instructions of `S`.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops over constants unroll"
+    )]
     unsafe fn add<S: Simd, const T: usize, const Z: usize>(
         &self,
         first: usize,
@@ -309,6 +313,7 @@ mod tests {
     use crate::cpu::test_data::{Grid, close, values};
 
     #[test]
+    #[expect(clippy::needless_range_loop, reason = "the loops are the definition")]
     fn against_the_loop() {
         for (ci, co, k, p, [n, h, w]) in [
             (64, 64, 3, 1, [1, 16, 16]),

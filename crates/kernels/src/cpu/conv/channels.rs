@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{ConvShape, epilogue::Sink};
-use crate::cpu::simd::{Job, MAX_LANES, Simd};
+use crate::cpu::simd::{Job, Simd};
 
 /// Blocks of two vectors of output channels (the last may have one); in a block groups of input
 /// channels; in a group, for each row and column of the kernel and each input channel, the weights
@@ -253,7 +253,7 @@ impl Task<'_> {
                 };
                 // SAFETY: promised by the caller.
                 unsafe {
-                    match tile_width(self.columns, S::CHANNELS) {
+                    match tile_width(self.columns, S::PIXELS) {
                         1 => self.row::<S, 1, Z>(line),
                         4 => self.row::<S, 4, Z>(line),
                         6 => self.row::<S, 6, Z>(line),
@@ -290,6 +290,10 @@ impl Task<'_> {
     /// # Safety
     /// As [`Task::block`].
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops over constants unroll"
+    )]
     unsafe fn tile<S: Simd, const P: usize, const Z: usize>(
         &self,
         line: &mut Line<'_>,
@@ -381,6 +385,10 @@ impl Taps<'_> {
     /// # Safety
     /// The processor has the instructions of `S`.
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "counted loops over constants unroll"
+    )]
     unsafe fn add<S: Simd, const P: usize, const Z: usize>(
         &self,
         sums: &mut [[S; Z]; P],
@@ -411,14 +419,11 @@ impl Taps<'_> {
 }
 
 /// Pixels of a tile for rows of `columns`, what remains going one by one: the fewest steps, a tile
-/// counted with two more for the weights that it loads. The sums of two vectors for each pixel must fit the registers.
-fn tile_width(columns: usize, channels: usize) -> usize {
-    let widths: &[usize] = if channels >= 8 {
-        &[14, 12, 10, 8, 6, 4, 1]
-    } else {
-        &[6, 4, 1]
-    };
-    let cost = |&&width: &&usize| columns / width * (width + 2) + columns % width * 3;
-    let fitting = widths.iter().filter(|&&width| width <= columns);
-    fitting.min_by_key(cost).copied().unwrap_or(1)
+/// counted with two more for the weights that it loads.
+fn tile_width(columns: usize, most: usize) -> usize {
+    let cost = |&width: &usize| columns / width * (width + 2) + columns % width * 3;
+    let fitting = [14, 12, 10, 8, 6, 4, 1]
+        .into_iter()
+        .filter(|&width| width <= columns.min(most));
+    fitting.min_by_key(cost).unwrap_or(1)
 }

@@ -9,6 +9,10 @@ use super::{super::simd::Simd, padded::Padded};
 /// # Safety
 /// The processor has the instructions of `S`.
 #[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "counted loops over constants unroll"
+)]
 pub(super) unsafe fn sums<S: Simd, const C: usize, const R: usize>(
     padded: &Padded<'_>,
     weights: &[f32],

@@ -11,6 +11,7 @@ pub(crate) struct Vector(__m256);
 unsafe impl Simd for Vector {
     const LANES: usize = 8;
     const CHANNELS: usize = 4;
+    const PIXELS: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {

@@ -11,6 +11,7 @@ pub(crate) struct Vector(__m512);
 unsafe impl Simd for Vector {
     const LANES: usize = 16;
     const CHANNELS: usize = 8;
+    const PIXELS: usize = 14;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {

@@ -21,6 +21,7 @@ impl Vector {
 unsafe impl Simd for Vector {
     const LANES: usize = 4;
     const CHANNELS: usize = 4;
+    const PIXELS: usize = 4;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
