@@ -1,1 +1,3 @@
 //! Kernels for the hot path of the built-in generator.
+
+pub mod cpu;
