@@ -9,7 +9,7 @@ use burn::{
     prelude::*,
 };
 
-use crate::{GeneratorConfig, gelu, init::Init};
+use crate::{GeneratorConfig, conv_gelu::conv_gelu, gelu, init::Init};
 
 /// `p_l`: a latent vector becomes a feature map.
 ///
@@ -37,7 +37,9 @@ impl<B: Backend> Project<B> {
     /// `[n, d_l]` to `[n, n_f, size, size]`
     pub fn forward(&self, latent: Tensor<B, 2>) -> Tensor<B, 4> {
         let seed = gelu(self.linear.forward(latent));
-        gelu(self.deconv.forward(as_map(seed, self.size)))
+        // A transposed convolution of stride 1 is a convolution with the flipped kernel.
+        let weight = self.deconv.weight.val().flip([2, 3]).swap_dims(0, 1);
+        conv_gelu(as_map(seed, self.size), weight, None, 2)
     }
 
     /// Height and width of the feature map.
@@ -114,6 +116,10 @@ fn residual<B: Backend>(
     conv2: &Conv2d<B>,
     features: Tensor<B, 4>,
 ) -> Tensor<B, 4> {
-    let inner = gelu(conv1.forward(features.clone()));
-    gelu(conv2.forward(inner)) + features
+    let layer = |conv: &Conv2d<B>, x, padding| {
+        let bias = conv.bias.as_ref().map(|bias| bias.val());
+        conv_gelu(x, conv.weight.val(), bias, padding)
+    };
+    let inner = layer(conv1, features.clone(), 2);
+    layer(conv2, inner, 1) + features
 }

@@ -18,9 +18,12 @@
 
 mod block;
 mod config;
+mod conv_gelu;
 mod explicit;
 mod gelu;
 mod generator;
+#[cfg(feature = "flex")]
+mod host;
 mod init;
 mod observation;
 mod output;

@@ -7,7 +7,7 @@ use burn::{
     tensor::activation::{sigmoid, softplus},
 };
 
-use crate::{GeneratorConfig, ScaleForm, gelu, init::Init};
+use crate::{GeneratorConfig, ScaleForm, conv_gelu::conv_gelu, init::Init};
 
 /// The kernel of the heads' convolutions; without padding, so a map loses `HEAD_KERNEL - 1`.
 pub(crate) const HEAD_KERNEL: usize = 5;
@@ -34,8 +34,9 @@ impl<B: Backend> Head<B> {
     /// # Shapes
     /// `[n, n_f, size, size]` to `[n, d_l]`
     pub fn forward(&self, features: Tensor<B, 4>) -> Tensor<B, 2> {
-        self.linear
-            .forward(gelu(self.conv.forward(features)).flatten(1, 3))
+        let bias = self.conv.bias.as_ref().map(|bias| bias.val());
+        let maps = conv_gelu(features, self.conv.weight.val(), bias, 0);
+        self.linear.forward(maps.flatten(1, 3))
     }
 }
 

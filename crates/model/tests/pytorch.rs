@@ -101,6 +101,61 @@ fn three_layers_28_matches_pytorch_on_vulkan() {
     matches_pytorch::<burn::backend::Vulkan>("three_layers_28", &Default::default());
 }
 
+/// What learning uses: gradients of the energy in the weights.
+fn weight_gradients_match_pytorch<B: Backend>(name: &str, device: &B::Device) {
+    type Tape<B> = Autodiff<B>;
+    let case = Case(std::fs::read(file(&format!("{name}_case"))).unwrap());
+    let latents: Tensor<Tape<B>, 2> = case.tensor("latents", device);
+    let images: Tensor<Tape<B>, 4> = case.tensor("images", device);
+    let observation = Observation::new(images, SIGMA).unwrap();
+    let generator = load::<B>(file(name), device).unwrap().train::<Tape<B>>();
+    let gradients = generator.energy(latents, &observation).sum().backward();
+
+    let check = |name: &str, found: Vec<f32>| {
+        let error = relative_error(&found, &case.values(&format!("weights.{name}")));
+        assert!(error < TOLERANCE, "the gradient in {name} is off by {error}");
+    };
+    let conv = |name: &str, conv: &burn::nn::conv::Conv2d<Tape<B>>| {
+        let weight = conv.weight.val().grad(&gradients).unwrap();
+        check(&format!("{name}.weight"), host(weight));
+        let bias = conv.bias.as_ref().unwrap().val().grad(&gradients).unwrap();
+        check(&format!("{name}.bias"), host(bias));
+    };
+    let linear = |name: &str, linear: &burn::nn::Linear<Tape<B>>| {
+        let weight = linear.weight.val().grad(&gradients).unwrap();
+        check(&format!("{name}.weight"), host(weight.transpose()));
+    };
+    for (i, block) in generator.blocks.iter().enumerate() {
+        let project = format!("blocks.{i}.project");
+        linear(&format!("{project}.linear"), &block.project.linear);
+        let deconv = block.project.deconv.weight.val().grad(&gradients).unwrap();
+        check(&format!("{project}.deconv.weight"), host(deconv));
+        conv(&format!("blocks.{i}.conv1"), &block.conv1);
+        conv(&format!("blocks.{i}.conv2"), &block.conv2);
+    }
+    for (i, heads) in generator.stochastic.iter().enumerate() {
+        for (name, head) in [("mean", &heads.mean), ("scale", &heads.scale)] {
+            let name = format!("stochastic.{i}.{name}");
+            conv(&format!("{name}.conv"), &head.conv);
+            linear(&format!("{name}.linear"), &head.linear);
+        }
+    }
+    for (j, block) in generator.refine.iter().enumerate() {
+        conv(&format!("refine.{j}.conv1"), &block.conv1);
+        conv(&format!("refine.{j}.conv2"), &block.conv2);
+    }
+    for (j, layer) in generator.output.iter().enumerate() {
+        let weight = layer.weight.val().grad(&gradients).unwrap();
+        check(&format!("output.{j}.weight"), host(weight));
+    }
+}
+
+#[test]
+fn weight_gradients_match() {
+    weight_gradients_match_pytorch::<Flex>("three_layers_28", &Default::default());
+    weight_gradients_match_pytorch::<Flex>("two_layers_64", &Default::default());
+}
+
 /// What we write is what PyTorch wrote: same names, shapes and numbers.
 #[test]
 fn saving_gives_the_same_tensors_back() {

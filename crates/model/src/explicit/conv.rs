@@ -10,19 +10,27 @@ use burn::{
 };
 
 use crate::gelu::gelu_with_slope;
+#[cfg(feature = "flex")]
+use crate::host::explicit as host;
 
 /// `GELU(conv(x))`, stride 1.
 ///
 /// The gradient in the input is a convolution too: with the kernel flipped, its channels swapped,
 /// and a padding of `k - 1 - p`.
 #[derive(Clone, Debug)]
-pub(super) struct ConvGelu<B: Backend> {
-    value: Convolution<B>,
-    gradient: Convolution<B>,
+pub(super) enum ConvGelu<B: Backend> {
+    /// Tensor operations, on any backend.
+    Tensors {
+        value: Convolution<B>,
+        gradient: Convolution<B>,
+    },
+    /// Our own kernels, on the CPU backend.
+    #[cfg(feature = "flex")]
+    Host(host::ConvGelu),
 }
 
 #[derive(Clone, Debug)]
-struct Convolution<B: Backend> {
+pub(super) struct Convolution<B: Backend> {
     /// `[out, in, k, k]`
     weight: Tensor<B, 4>,
     bias: Option<Tensor<B, 1>>,
@@ -47,13 +55,18 @@ impl<B: Backend> Convolution<B> {
 }
 
 impl<B: Backend> ConvGelu<B> {
+    /// `weight` `[out, in, k, k]`, `bias` `[out]`.
     pub(super) fn new(weight: Tensor<B, 4>, bias: Option<Tensor<B, 1>>, padding: usize) -> Self {
+        #[cfg(feature = "flex")]
+        if let Some(host) = host::ConvGelu::new(&weight, bias.as_ref(), padding) {
+            return Self::Host(host);
+        }
         let value = Convolution {
             weight,
             bias,
             padding,
         };
-        Self {
+        Self::Tensors {
             gradient: value.transposed(),
             value,
         }
@@ -79,13 +92,42 @@ impl<B: Backend> ConvGelu<B> {
         )
     }
 
-    /// The activation `[n, out, h', w']` of `[n, in, h, w]`, and GELU's slope for the way back.
-    pub(super) fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>) {
-        gelu_with_slope(self.value.apply(x))
+    /// The activation `[n, out, h', w']` of `[n, in, h, w]` plus `add` (each of the activation's
+    /// shape), and GELU's slope for the way back.
+    pub(super) fn forward(
+        &self,
+        x: Tensor<B, 4>,
+        add: Vec<Tensor<B, 4>>,
+    ) -> (Tensor<B, 4>, Tensor<B, 4>) {
+        match self {
+            Self::Tensors { value, .. } => {
+                let (activation, slope) = gelu_with_slope(value.apply(x));
+                (sum(activation, add), slope)
+            }
+            #[cfg(feature = "flex")]
+            Self::Host(host) => host.forward(x, add),
+        }
     }
 
-    /// From the gradient in the activation to the gradient in the input.
-    pub(super) fn vjp(&self, gradient: Tensor<B, 4>, slope: Tensor<B, 4>) -> Tensor<B, 4> {
-        self.gradient.apply(gradient * slope)
+    /// From the gradient in the activation to the gradient in the input, plus `add` (each of the
+    /// input's shape).
+    pub(super) fn vjp(
+        &self,
+        gradient: Tensor<B, 4>,
+        slope: Tensor<B, 4>,
+        add: Vec<Tensor<B, 4>>,
+    ) -> Tensor<B, 4> {
+        match self {
+            Self::Tensors {
+                gradient: transposed,
+                ..
+            } => sum(transposed.apply(gradient * slope), add),
+            #[cfg(feature = "flex")]
+            Self::Host(host) => host.vjp(gradient, slope, add),
+        }
     }
+}
+
+fn sum<B: Backend>(first: Tensor<B, 4>, others: Vec<Tensor<B, 4>>) -> Tensor<B, 4> {
+    others.into_iter().fold(first, |sum, other| sum + other)
 }

@@ -117,10 +117,7 @@ impl<B: Backend> ExplicitPosterior<B> {
                 }
             }
             let (map, project) = self.project[i].forward(latent);
-            let (mut features, residual) = self.residual[i].forward(map);
-            if let Some(above) = above {
-                features = features + above;
-            }
+            let (features, residual) = self.residual[i].forward(map, above);
             above = Some(features);
             saved.push(Layer {
                 project,
@@ -158,16 +155,15 @@ impl<B: Backend> ExplicitPosterior<B> {
                 continue;
             };
             let heads = &self.stochastic[i - 1];
-            let back = if self.centred {
+            gradient = if self.centred {
                 // log p(z | above) = -noise² / 2 - log(scale): both heads feel the prior.
                 let pull = noise.clone() / scale.clone();
                 gradients.push(latent + pull.clone());
-                heads.vjp(-pull, (-noise.square() + 1.0) / scale, saved)
+                heads.vjp(-pull, (-noise.square() + 1.0) / scale, saved, gradient)
             } else {
                 gradients.push(latent.clone() * scale + noise.clone());
-                heads.vjp(latent.clone(), latent * noise, saved)
+                heads.vjp(latent.clone(), latent * noise, saved, gradient)
             };
-            gradient = gradient + back;
         }
         gradients.reverse();
         gradients
@@ -180,7 +176,7 @@ impl<B: Backend> EnergyGradient<B> for ExplicitPosterior<B> {
         let (mut features, saved, prior) = self.down(&latents);
         let mut refined = Vec::with_capacity(self.refine.len());
         for block in &self.refine {
-            let (next, kept) = block.forward(features);
+            let (next, kept) = block.forward(features, None);
             features = next;
             refined.push(kept);
         }

@@ -29,7 +29,7 @@ impl<B: Backend> Project<B> {
 
     pub(super) fn forward(&self, latent: Tensor<B, 2>) -> (Tensor<B, 4>, Saved<B>) {
         let (seed, linear_slope) = gelu_with_slope(self.linear.forward(latent));
-        let (map, deconv_slope) = self.deconv.forward(block::as_map(seed, self.size));
+        let (map, deconv_slope) = self.deconv.forward(block::as_map(seed, self.size), vec![]);
         (
             map,
             Saved {
@@ -40,7 +40,7 @@ impl<B: Backend> Project<B> {
     }
 
     pub(super) fn vjp(&self, gradient: Tensor<B, 4>, saved: Saved<B>) -> Tensor<B, 2> {
-        let seed: Tensor<B, 2> = self.deconv.vjp(gradient, saved.deconv_slope).flatten(1, 3);
+        let seed: Tensor<B, 2> = self.deconv.vjp(gradient, saved.deconv_slope, vec![]).flatten(1, 3);
         self.linear.vjp(seed * saved.linear_slope)
     }
 }

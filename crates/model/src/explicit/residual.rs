@@ -22,14 +22,20 @@ impl<B: Backend> Residual<B> {
         }
     }
 
-    pub(super) fn forward(&self, features: Tensor<B, 4>) -> (Tensor<B, 4>, Saved<B>) {
-        let (inner, slope1) = self.conv1.forward(features.clone());
-        let (outer, slope2) = self.conv2.forward(inner);
-        (outer + features, Saved(slope1, slope2))
+    /// `d(h)`, plus `above` if there is any.
+    pub(super) fn forward(
+        &self,
+        features: Tensor<B, 4>,
+        above: Option<Tensor<B, 4>>,
+    ) -> (Tensor<B, 4>, Saved<B>) {
+        let (inner, slope1) = self.conv1.forward(features.clone(), vec![]);
+        let skips = [Some(features), above].into_iter().flatten().collect();
+        let (outer, slope2) = self.conv2.forward(inner, skips);
+        (outer, Saved(slope1, slope2))
     }
 
     pub(super) fn vjp(&self, gradient: Tensor<B, 4>, saved: Saved<B>) -> Tensor<B, 4> {
-        let inner = self.conv2.vjp(gradient.clone(), saved.1);
-        self.conv1.vjp(inner, saved.0) + gradient
+        let inner = self.conv2.vjp(gradient.clone(), saved.1, vec![]);
+        self.conv1.vjp(inner, saved.0, vec![gradient])
     }
 }

@@ -37,7 +37,7 @@ impl<B: Backend> Stochastic<B> {
 
     /// `mu_l`, `sigma_l` (each `[n, d_l]`) and what the way back needs.
     pub(super) fn forward(&self, features: Tensor<B, 4>) -> (Tensor<B, 2>, Tensor<B, 2>, Saved<B>) {
-        let (maps, conv_slope) = self.convs.forward(features);
+        let (maps, conv_slope) = self.convs.forward(features, vec![]);
         let flat: Tensor<B, 2> = maps.flatten(1, 3);
         let mut halves = flat.chunk(2, 1).into_iter();
         let (Some(for_mean), Some(for_scale)) = (halves.next(), halves.next()) else {
@@ -56,16 +56,17 @@ impl<B: Backend> Stochastic<B> {
         )
     }
 
-    /// From gradients in mean and scale to the gradient in the features.
+    /// From gradients in mean and scale to the gradient in the features, plus `add`.
     pub(super) fn vjp(
         &self,
         mean: Tensor<B, 2>,
         scale: Tensor<B, 2>,
         saved: Saved<B>,
+        add: Tensor<B, 4>,
     ) -> Tensor<B, 4> {
         let for_mean = self.mean.vjp(mean);
         let for_scale = self.scale.vjp(scale * saved.scale_slope);
         let maps = Tensor::cat(vec![for_mean, for_scale], 1).reshape(saved.conv_slope.dims());
-        self.convs.vjp(maps, saved.conv_slope)
+        self.convs.vjp(maps, saved.conv_slope, vec![add])
     }
 }

@@ -1,5 +1,5 @@
 """Makes the float64 reference numbers of tests/pytorch.rs: weights, latents, images, and the
-generator's forward pass, energy and latent gradient, for two small generators.
+generator's forward pass, energy, and gradients in latents and weights, for two small generators.
 
     pip install torch safetensors numpy
     python reference.py            # writes the .safetensors files beside this script
@@ -138,7 +138,11 @@ def main():
             e = latents.double().requires_grad_()
             generated, prior = g(e, centred=form == "centred")
             energy = prior + (x - generated).square().flatten(1).sum(1) / (2 * SIGMA ** 2)
-            (gradient,) = torch.autograd.grad(energy.sum(), e)
+            weights_now = dict(g.named_parameters())
+            found = torch.autograd.grad(energy.sum(), [e, *weights_now.values()], allow_unused=True)
+            gradient = found[0]
+            if form == "noncentred":
+                case |= {f"weights.{k}": v for k, v in zip(weights_now, found[1:])}
             case[f"{form}.generated"] = generated.detach()
             case[f"{form}.energy"] = energy.detach()
             case[f"{form}.gradient"] = gradient
