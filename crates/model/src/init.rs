@@ -1,7 +1,7 @@
 //! Seeded starting weights.
 
 use burn::{
-    module::Param,
+    module::{Param, ParamId},
     nn::{
         Linear, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig},
@@ -42,7 +42,18 @@ impl<'a, B: Backend> Init<'a, B> {
         let values: Vec<f32> = (0..count)
             .map(|_| rng.random_range(-bound..bound))
             .collect();
-        Param::from_data(TensorData::new(values, shape), self.device)
+        let data = TensorData::new(values, shape);
+        // Made on first use, as Burn's own layers are: only so does a parameter of a backend without
+        // autodiff remember that it is to be learned once `Module::train` lifts it.
+        Param::uninitialized(
+            ParamId::new(),
+            move |device, learned| {
+                Tensor::from_data(data.clone(), device).set_require_grad(learned)
+            },
+            self.device.clone(),
+            true,
+            shape.into(),
+        )
     }
 
     pub(crate) fn linear(&mut self, inputs: usize, outputs: usize) -> Linear<B> {

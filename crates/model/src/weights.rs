@@ -97,6 +97,7 @@ pub fn save<B: Backend>(
 }
 
 /// Reads a generator: its configuration, then its weights. Every tensor must be there, in shape.
+/// To learn on from these weights, read them on an autodiff backend.
 ///
 /// # Errors
 /// If the file is missing, damaged, without configuration, or lacks tensors.

@@ -194,6 +194,14 @@ fn starting_weights_depend_on_the_seed_alone() {
     assert_ne!(weights(1), weights(2));
 }
 
+/// Lifting a fresh generator to autodiff makes its weights learnable.
+#[test]
+fn a_lifted_generator_learns() {
+    let device = Default::default();
+    let generator = tiny().init::<Flex>(1, &device).train::<Autodiff<Flex>>();
+    assert!(generator.blocks[0].conv1.weight.val().is_require_grad());
+}
+
 #[test]
 fn sizes_that_make_no_sense_are_refused() {
     assert!(Preset::Quick.config(30, 3).is_err());

@@ -108,12 +108,15 @@ fn weight_gradients_match_pytorch<B: Backend>(name: &str, device: &B::Device) {
     let latents: Tensor<Tape<B>, 2> = case.tensor("latents", device);
     let images: Tensor<Tape<B>, 4> = case.tensor("images", device);
     let observation = Observation::new(images, SIGMA).unwrap();
-    let generator = load::<B>(file(name), device).unwrap().train::<Tape<B>>();
+    let generator = load::<Tape<B>>(file(name), device).unwrap();
     let gradients = generator.energy(latents, &observation).sum().backward();
 
     let check = |name: &str, found: Vec<f32>| {
         let error = relative_error(&found, &case.values(&format!("weights.{name}")));
-        assert!(error < TOLERANCE, "the gradient in {name} is off by {error}");
+        assert!(
+            error < TOLERANCE,
+            "the gradient in {name} is off by {error}"
+        );
     };
     let conv = |name: &str, conv: &burn::nn::conv::Conv2d<Tape<B>>| {
         let weight = conv.weight.val().grad(&gradients).unwrap();

@@ -40,7 +40,10 @@ impl<B: Backend> Project<B> {
     }
 
     pub(super) fn vjp(&self, gradient: Tensor<B, 4>, saved: Saved<B>) -> Tensor<B, 2> {
-        let seed: Tensor<B, 2> = self.deconv.vjp(gradient, saved.deconv_slope, vec![]).flatten(1, 3);
+        let seed: Tensor<B, 2> = self
+            .deconv
+            .vjp(gradient, saved.deconv_slope, vec![])
+            .flatten(1, 3);
         self.linear.vjp(seed * saved.linear_slope)
     }
 }

@@ -68,10 +68,19 @@ fn untracked<B: Backend>(
         None => None,
     };
     let conv = Conv2d::new(weight, bias.as_deref(), shape);
-    let result = [n, shape.output_channels, shape.output_size(h), shape.output_size(w)];
+    let result = [
+        n,
+        shape.output_channels,
+        shape.output_size(h),
+        shape.output_size(w),
+    ];
     let mut activation = vec![0.0; result.iter().product()];
     let values = Values::of(x.clone())?;
-    conv.run(Input::new(&values, [n, h, w]), Epilogue::gelu(), &mut activation);
+    conv.run(
+        Input::new(&values, [n, h, w]),
+        Epilogue::gelu(),
+        &mut activation,
+    );
     Some(tensor(activation, result, &x.device()))
 }
 
@@ -97,7 +106,12 @@ fn learned(x: Tracked, weight: Tracked, bias: Tracked, shape: ConvShape) -> Opti
     );
     let biases = Values::of_primitive(&bias.primitive)?;
     let conv = Conv2d::new(&weights, Some(&biases), shape);
-    let result = [n, shape.output_channels, shape.output_size(h), shape.output_size(w)];
+    let result = [
+        n,
+        shape.output_channels,
+        shape.output_size(h),
+        shape.output_size(w),
+    ];
     let length = result.iter().product();
     let (mut activation, mut slope) = (vec![0.0; length], vec![0.0; length]);
     conv.run(

@@ -16,7 +16,6 @@ use burn_flex::FlexTensor;
 
 pub(crate) use learned::conv_gelu;
 
-
 /// The values of a tensor, row by row.
 #[derive(Clone, Debug)]
 pub(crate) struct Values(FlexTensor);
