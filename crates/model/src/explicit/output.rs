@@ -17,26 +17,51 @@ pub(super) struct Output<B: Backend> {
     layers: Vec<Deconv<B>>,
 }
 
-/// A transposed convolution of any stride.
+/// A transposed convolution 4x4 of stride 2 and padding 1: it doubles the size.
 #[derive(Clone, Debug)]
-struct Deconv<B: Backend> {
-    /// `[in, out, k, k]`
-    weight: Tensor<B, 4>,
-    bias: Option<Tensor<B, 1>>,
-    stride: usize,
-    padding: usize,
+enum Deconv<B: Backend> {
+    /// Tensor operations, on any backend.
+    Tensors {
+        /// `[in, out, 4, 4]`
+        weight: Tensor<B, 4>,
+        bias: Option<Tensor<B, 1>>,
+    },
+    /// Our own kernels, on the CPU backend.
+    #[cfg(feature = "flex")]
+    Host(crate::host::explicit::Doubling),
 }
 
 impl<B: Backend> Deconv<B> {
+    fn new(layer: &ConvTranspose2d<B>) -> Self {
+        let weight = layer.weight.val();
+        let bias = layer.bias.as_ref().map(|bias| bias.val());
+        #[cfg(feature = "flex")]
+        if let Some(host) = crate::host::explicit::Doubling::new(&weight, bias.as_ref()) {
+            return Self::Host(host);
+        }
+        Self::Tensors { weight, bias }
+    }
+
     fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        let options =
-            ConvTransposeOptions::new([self.stride; 2], [self.padding; 2], [0, 0], [1, 1], 1);
-        conv_transpose2d(x, self.weight.clone(), self.bias.clone(), options)
+        match self {
+            Self::Tensors { weight, bias } => {
+                let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
+                conv_transpose2d(x, weight.clone(), bias.clone(), options)
+            }
+            #[cfg(feature = "flex")]
+            Self::Host(host) => host.forward(x),
+        }
     }
 
     fn vjp(&self, gradient: Tensor<B, 4>) -> Tensor<B, 4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        conv2d(gradient, self.weight.clone(), None, options)
+        match self {
+            Self::Tensors { weight, .. } => {
+                let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
+                conv2d(gradient, weight.clone(), None, options)
+            }
+            #[cfg(feature = "flex")]
+            Self::Host(host) => host.vjp(gradient),
+        }
     }
 }
 
@@ -49,16 +74,9 @@ pub(super) struct Saved<B: Backend> {
 
 impl<B: Backend> Output<B> {
     pub(super) fn new(layers: &[ConvTranspose2d<B>]) -> Self {
-        let layers = layers
-            .iter()
-            .map(|layer| Deconv {
-                weight: layer.weight.val(),
-                bias: layer.bias.as_ref().map(|bias| bias.val()),
-                stride: layer.stride[0],
-                padding: layer.padding[0],
-            })
-            .collect();
-        Self { layers }
+        Self {
+            layers: layers.iter().map(Deconv::new).collect(),
+        }
     }
 
     /// Images `[n, c, h, w]` of features `[n, n_f, size, size]`.

@@ -1,7 +1,7 @@
 //! The explicit passes on the CPU backend, by our own kernels.
 
 use burn::prelude::*;
-use shortrun_kernels::cpu::{Conv2d, ConvShape, Epilogue, Input};
+use shortrun_kernels::cpu::{Conv2d, ConvShape, Epilogue, Input, Upsample};
 
 use super::{Values, tensor};
 
@@ -78,6 +78,56 @@ impl ConvGelu {
             Epilogue::none().plus(&add),
             &mut result,
         );
+        tensor(result, shape, &device)
+    }
+}
+
+/// A transposed convolution 4x4 of stride 2 and padding 1, and its vector-Jacobian product.
+#[derive(Clone, Debug)]
+pub(crate) struct Doubling {
+    kernel: Upsample,
+    input_channels: usize,
+    output_channels: usize,
+}
+
+impl Doubling {
+    /// `None` if the weights are not on the CPU backend.
+    pub(crate) fn new<B: Backend>(
+        weight: &Tensor<B, 4>,
+        bias: Option<&Tensor<B, 1>>,
+    ) -> Option<Self> {
+        let [input_channels, output_channels, ..] = weight.dims();
+        let weight = Values::of(weight.clone())?;
+        let bias = match bias {
+            Some(bias) => Some(Values::of(bias.clone())?),
+            None => None,
+        };
+        Some(Self {
+            kernel: Upsample::new(&weight, bias.as_deref(), input_channels, output_channels),
+            input_channels,
+            output_channels,
+        })
+    }
+
+    pub(crate) fn forward<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        let device = x.device();
+        let [n, _, height, width] = x.dims();
+        let shape = [n, self.output_channels, 2 * height, 2 * width];
+        let mut result = vec![0.0; shape.iter().product()];
+        let input = values(x);
+        self.kernel
+            .run(Input::new(&input, [n, height, width]), &mut result);
+        tensor(result, shape, &device)
+    }
+
+    pub(crate) fn vjp<B: Backend>(&self, gradient: Tensor<B, 4>) -> Tensor<B, 4> {
+        let device = gradient.device();
+        let [n, _, height, width] = gradient.dims();
+        let shape = [n, self.input_channels, height / 2, width / 2];
+        let mut result = vec![0.0; shape.iter().product()];
+        let dims = [n, shape[2], shape[3]];
+        self.kernel
+            .input_gradient(&values(gradient), dims, Epilogue::none(), &mut result);
         tensor(result, shape, &device)
     }
 }
