@@ -9,7 +9,7 @@ use crate::EvalError;
 
 /// How many images are inferred at once: a fixed number, so that the noise of an image depends on
 /// the seed and the image's place alone.
-const CHUNK: usize = 50;
+pub(crate) const CHUNK: usize = 50;
 
 /// How latents are inferred: the chain, the observation noise, and the seed of its noise.
 #[derive(Clone, Debug)]

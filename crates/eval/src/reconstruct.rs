@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use shortrun_data::Images;
 use shortrun_langevin::Divergence;
-use shortrun_model::Learnable;
+use shortrun_model::{Generator, Learnable};
 
 use crate::{
     EvalError, Inference,
@@ -48,8 +48,14 @@ pub fn reconstruct<B: Backend, G: Learnable<B>>(
         divergence: None,
     };
     let values = images.shape().values();
+    let mut energies = vec![Vec::new(); inference.chain.steps() + 1];
     inference.run(generator, images, count, device, |observation, run| {
-        let [n, d] = run.latents.dims();
+        let ends = generator.valid().energy(run.latents.clone(), &observation);
+        let n = run.latents.dims()[0];
+        let along = [host(run.energy), host(ends)].concat();
+        for (all, some) in energies.iter_mut().zip(along.chunks(n)) {
+            all.extend_from_slice(some);
+        }
         let generated = host(generate(generator, run.latents));
         let originals = host(observation.images().clone());
         let mse = originals
@@ -59,9 +65,9 @@ pub fn reconstruct<B: Backend, G: Learnable<B>>(
         all.mse_by_image.extend(mse);
         all.originals.extend(originals);
         all.generated.extend(generated);
-        let divergence = Divergence::find(&host(run.energy), n, d);
-        all.divergence = all.divergence.or(divergence);
     })?;
+    let (n, d) = (all.mse_by_image.len(), inference.layers.dim());
+    all.divergence = Divergence::find(&energies.concat(), n, d);
     Ok(all)
 }
 

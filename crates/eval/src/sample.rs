@@ -6,7 +6,7 @@ use shortrun_model::{Generator, Learnable};
 
 use crate::{
     EvalError,
-    inference::{generate, host},
+    inference::{CHUNK, generate, host},
 };
 
 /// `count` images `[n, c, h, w]` in [-1, 1], row by row, of latents drawn from the prior.
@@ -28,7 +28,10 @@ pub fn sample<B: Backend, G: Learnable<B>>(
         iteration: 0,
         purpose: Purpose::Samples,
     };
-    let noise = key.normal([count, layers.dim()], 0, device);
-    let latents = generator.valid().latents_from_noise(noise);
-    Ok(host(generate(generator, latents)))
+    let noise: Tensor<B, 2> = key.normal([count, layers.dim()], 0, device);
+    let images = noise.split(CHUNK, 0).into_iter().flat_map(|noise| {
+        let latents = generator.valid().latents_from_noise(noise);
+        host(generate(generator, latents))
+    });
+    Ok(images.collect())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use burn::{
     backend::Autodiff,
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     optim::Optimizer,
     prelude::*,
     record::{BinBytesRecorder, FullPrecisionSettings, Recorder},
@@ -25,7 +25,9 @@ const CHECKSUMS: &str = "checksums.json";
 const GENERATOR: &str = "generator.bin";
 const OPTIMISER: &str = "optimiser.bin";
 const CHAINS: &str = "chains.bin";
+const SHAPES: &str = "shapes.json";
 const UNFINISHED: &str = ".unfinished-";
+const DAMAGED: &str = "damaged-";
 
 /// The counters of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,13 @@ pub struct State {
     pub data: String,
     /// Number of training images.
     pub images: usize,
+}
+
+/// A checkpoint that was refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Damaged {
+    iteration: u64,
+    reason: String,
 }
 
 /// A checkpoint on disk whose files were found whole.
@@ -81,6 +90,10 @@ impl Checkpoint {
             (GENERATOR, generator),
             (OPTIMISER, optimiser),
             (STATE, json(serde_json::to_vec_pretty(state))?),
+            (
+                SHAPES,
+                json(serde_json::to_vec(&shapes(&learner.generator)))?,
+            ),
         ];
         if let Some(chains) = &learner.persistent {
             files.push((CHAINS, chains.to_bytes()));
@@ -99,7 +112,8 @@ impl Checkpoint {
             write_synced(&unfinished.join(name), bytes)?;
         }
         sync_folder(&unfinished)?;
-        // Only ever replaced by the same iteration of the same run: the numbers are the same.
+        // Only ever replaced by the same iteration of the same run: the numbers are the same. Killed
+        // here, the run finds the unfinished folder whole and puts it in place.
         remove(&target)?;
         fs::rename(&unfinished, &target).map_err(at(&target))?;
         sync_folder(&parent)?;
@@ -111,21 +125,55 @@ impl Checkpoint {
     /// # Errors
     /// If there is none.
     pub fn newest(folder: &RunFolder) -> Result<(Self, Vec<String>), TrainError> {
-        let mut damaged = Vec::new();
-        for iteration in iterations(folder)?.into_iter().rev() {
-            match Self::open(folder, iteration) {
-                Ok(checkpoint) => return Ok((checkpoint, damaged)),
-                Err(error) => damaged.push(error.to_string()),
+        let found = Self::newest_whole(folder)?.ok_or_else(|| TrainError::NoCheckpoint {
+            path: folder.checkpoints(),
+            reason: "the run has not reached its first checkpoint; go on with `shortrun train \
+                     --resume`, or save more often (--set checkpoint.every=…)"
+                .to_owned(),
+        })?;
+        let (checkpoint, damaged) = found;
+        Ok((checkpoint, damaged.into_iter().map(|d| d.reason).collect()))
+    }
+
+    /// As [`newest`](Self::newest), for a run that goes on from there: what a killed run left half
+    /// done is put in place or removed. `None` if there are no checkpoints at all.
+    pub(crate) fn to_resume(
+        folder: &RunFolder,
+    ) -> Result<Option<(Self, Vec<Damaged>)>, TrainError> {
+        let parent = folder.checkpoints();
+        for iteration in numbered(&parent, UNFINISHED)? {
+            let unfinished = parent.join(format!("{UNFINISHED}{iteration}"));
+            let target = path_of(folder, iteration);
+            if !target.exists() && Self::read(unfinished.clone()).is_ok() {
+                fs::rename(&unfinished, &target).map_err(at(&target))?;
+            } else {
+                remove(&unfinished)?;
             }
         }
+        Self::newest_whole(folder)
+    }
+
+    fn newest_whole(folder: &RunFolder) -> Result<Option<(Self, Vec<Damaged>)>, TrainError> {
+        let mut damaged: Vec<Damaged> = Vec::new();
+        for iteration in iterations(folder)?.into_iter().rev() {
+            match Self::open(folder, iteration) {
+                Ok(checkpoint) => return Ok(Some((checkpoint, damaged))),
+                Err(error) => damaged.push(Damaged {
+                    iteration,
+                    reason: error.to_string(),
+                }),
+            }
+        }
+        if damaged.is_empty() {
+            return Ok(None);
+        }
+        let reasons: Vec<String> = damaged.into_iter().map(|damaged| damaged.reason).collect();
         Err(TrainError::NoCheckpoint {
             path: folder.checkpoints(),
-            reason: if damaged.is_empty() {
-                "the run was stopped before its first checkpoint; remove the folder and start again"
-                    .to_owned()
-            } else {
-                damaged.join("; ")
-            },
+            reason: format!(
+                "{}; put a whole checkpoint back, or begin anew in another folder",
+                reasons.join("; ")
+            ),
         })
     }
 
@@ -134,7 +182,10 @@ impl Checkpoint {
     /// # Errors
     /// If it is missing or damaged.
     pub fn open(folder: &RunFolder, iteration: u64) -> Result<Self, TrainError> {
-        let path = path_of(folder, iteration);
+        Self::read(path_of(folder, iteration))
+    }
+
+    fn read(path: PathBuf) -> Result<Self, TrainError> {
         let checksums = path.join(CHECKSUMS);
         let text = fs::read(&checksums).map_err(at(&checksums))?;
         let damaged = |file: &Path, reason: String| TrainError::NoCheckpoint {
@@ -143,7 +194,7 @@ impl Checkpoint {
         };
         let listed: BTreeMap<String, String> =
             serde_json::from_slice(&text).map_err(|e| damaged(&checksums, e.to_string()))?;
-        for needed in [GENERATOR, OPTIMISER, STATE] {
+        for needed in [GENERATOR, OPTIMISER, STATE, SHAPES] {
             if !listed.contains_key(needed) {
                 return Err(damaged(&checksums, format!("{needed} is not listed")));
             }
@@ -175,6 +226,16 @@ impl Checkpoint {
         like: M,
         device: &B::Device,
     ) -> Result<M, TrainError> {
+        // Burn takes weights of other shapes without a word, and panics on another number of them.
+        let path = self.path.join(SHAPES);
+        let bytes = fs::read(&path).map_err(at(&path))?;
+        if serde_json::from_slice::<Vec<Vec<usize>>>(&bytes).ok() != Some(shapes(&like)) {
+            return Err(TrainError::NoCheckpoint {
+                path: self.path.clone(),
+                reason: "its weights are of a generator of another shape; was config.toml changed?"
+                    .to_owned(),
+            });
+        }
         Ok(like.load_record(self.record::<B, _>(GENERATOR, device)?))
     }
 
@@ -190,16 +251,16 @@ impl Checkpoint {
         learner.generator = self.generator::<Autodiff<B>, G>(learner.generator, device)?;
         let record = self.record::<Autodiff<B>, _>(OPTIMISER, device)?;
         learner.optimiser = learner.optimiser.load_record(record);
-        if learner.persistent.is_some() {
+        if let Some(chains) = &mut learner.persistent {
             let path = self.path.join(CHAINS);
             let bytes = fs::read(&path).map_err(at(&path))?;
-            learner.persistent = PersistentChains::from_bytes(&bytes);
-            if learner.persistent.is_none() {
-                return Err(TrainError::NoCheckpoint {
+            let expected = chains.dims();
+            *chains = PersistentChains::from_bytes(&bytes)
+                .filter(|found| found.dims() == expected)
+                .ok_or_else(|| TrainError::NoCheckpoint {
                     path,
-                    reason: "it holds no whole set of chains".to_owned(),
-                });
-            }
+                    reason: "it does not hold a chain for every image".to_owned(),
+                })?;
         }
         Ok(learner)
     }
@@ -220,17 +281,51 @@ impl Checkpoint {
     }
 }
 
+impl Damaged {
+    /// Renames the checkpoint, so that it neither counts nor is overwritten; gives a message.
+    pub(crate) fn set_aside(self, folder: &RunFolder) -> Result<String, TrainError> {
+        let from = path_of(folder, self.iteration);
+        let name = format!("{DAMAGED}step-{:08}", self.iteration);
+        let to = folder.checkpoints().join(&name);
+        remove(&to)?;
+        fs::rename(&from, &to).map_err(at(&from))?;
+        let reason = self.reason;
+        Ok(format!(
+            "{reason}; set aside as {name}, the checkpoint before it is used"
+        ))
+    }
+}
+
+/// The shapes of a module's weights, in order.
+fn shapes<B: Backend>(module: &impl Module<B>) -> Vec<Vec<usize>> {
+    struct Shapes(Vec<Vec<usize>>);
+
+    impl<B: Backend> ModuleVisitor<B> for Shapes {
+        fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<B, D>>) {
+            self.0.push(weight.dims().to_vec());
+        }
+    }
+
+    let mut shapes = Shapes(Vec::new());
+    module.visit(&mut shapes);
+    shapes.0
+}
+
 fn path_of(folder: &RunFolder, iteration: u64) -> PathBuf {
     folder.checkpoints().join(format!("step-{iteration:08}"))
 }
 
 /// The iterations that have a checkpoint, in order.
 fn iterations(folder: &RunFolder) -> Result<Vec<u64>, TrainError> {
-    let parent = folder.checkpoints();
+    numbered(&folder.checkpoints(), "step-")
+}
+
+/// The numbers behind `prefix` among the names in a folder, in order.
+fn numbered(parent: &Path, prefix: &str) -> Result<Vec<u64>, TrainError> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(&parent).map_err(at(&parent))? {
-        let name = entry.map_err(at(&parent))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("step-"));
+    for entry in fs::read_dir(parent).map_err(at(parent))? {
+        let name = entry.map_err(at(parent))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
         found.extend(number.and_then(|number| number.parse::<u64>().ok()));
     }
     found.sort_unstable();

@@ -19,7 +19,7 @@ pub enum TrainError {
         reason: String,
     },
     /// The file system refused: a full disk, a read-only folder.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; check that it may be read and written and that the disk has room")]
     File {
         /// The file or folder.
         path: PathBuf,
@@ -31,6 +31,15 @@ pub enum TrainError {
         "{0} already holds a run; add --resume to go on with it, or name another folder with --run"
     )]
     Occupied(PathBuf),
+    /// The folder holds checkpoints but no configuration.
+    #[error(
+        "{0} holds checkpoints of a run whose config.toml is missing; put it back, or name another \
+         folder with --run"
+    )]
+    Orphaned(PathBuf),
+    /// Another process is training in the folder.
+    #[error("another process is training in {0}; wait for it, or stop it first")]
+    Busy(PathBuf),
     /// The folder holds no run.
     #[error(
         "{path} holds no run ({missing} is missing); make one with `shortrun train --run {path}`"
@@ -43,8 +52,8 @@ pub enum TrainError {
     },
     /// The run in the folder was made with other settings.
     #[error(
-        "{path} holds a run with other settings ({difference}); resume it without that setting, or \
-         name another folder with --run"
+        "{path} holds a run with other settings: its {difference}; resume it without that setting, \
+         or name another folder with --run"
     )]
     OtherRun {
         /// The folder.

@@ -1,7 +1,7 @@
 //! The folder of a run.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -33,6 +33,9 @@ impl RunFolder {
         if folder.0.join(CONFIG).exists() {
             return Err(TrainError::Occupied(folder.0));
         }
+        if fs::read_dir(folder.checkpoints()).is_ok_and(|mut found| found.next().is_some()) {
+            return Err(TrainError::Orphaned(folder.0));
+        }
         for part in [
             folder.checkpoints(),
             folder.samples(),
@@ -57,6 +60,21 @@ impl RunFolder {
             path: folder.0,
             missing: CONFIG,
         })
+    }
+
+    /// Keeps other processes from training in this folder until the result is dropped, also by
+    /// kill -9.
+    ///
+    /// # Errors
+    /// If another is, or the folder cannot be written.
+    pub(crate) fn lock(&self) -> Result<File, TrainError> {
+        let path = self.0.join(".lock");
+        let file = File::create(&path).map_err(at(&path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(TrainError::Busy(self.0.clone())),
+            // Some network file systems cannot lock; the run goes on without.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        }
     }
 
     /// Replaces `config.toml`, for a run that goes on with other settings.

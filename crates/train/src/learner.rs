@@ -2,6 +2,7 @@
 
 use burn::{
     backend::Autodiff,
+    module::{ModuleVisitor, Param},
     optim::{
         Adam, AdamConfig as BurnAdamConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor,
     },
@@ -55,9 +56,20 @@ pub struct Learned {
 pub enum Skip {
     /// Too many chains diverged.
     Diverged(Divergence),
-    /// The loss is not a finite number.
-    Loss(f64),
+    /// The loss is not a finite number, or beyond all measure.
+    Loss {
+        /// The loss.
+        loss: f64,
+        /// The loss of a generator that is off by 1 in every value.
+        off_by_one: f64,
+    },
+    /// The loss is a finite number but its gradient is not.
+    Gradient,
 }
+
+/// How often the loss of a generator that is off by 1 in every value is taken for an explosion.
+/// (Images lie in [-1, 1], so that loss is already a very bad one.)
+const EXPLODED: f64 = 1e4;
 
 impl Skip {
     /// What happened, in words.
@@ -71,7 +83,12 @@ impl Skip {
                 found.lowest,
                 found.last,
             ),
-            Self::Loss(loss) => format!("the loss is {loss}"),
+            Self::Loss { loss, .. } if !loss.is_finite() => format!("the loss is {loss}"),
+            Self::Loss { loss, off_by_one } => format!(
+                "the loss is {loss:.4e}, with sigma {sigma:.4}; off by 1 in every value it would \
+                 be {off_by_one:.4e}"
+            ),
+            Self::Gradient => "the gradient of the weights is not a finite number".to_owned(),
         }
     }
 
@@ -83,7 +100,9 @@ impl Skip {
                  value (--set sigma=…), or let the step follow sigma (--set \
                  langevin.follow_sigma=true)."
             }
-            Self::Loss(_) => "Lower the learning rate (--set learning_rate=…).",
+            Self::Loss { .. } | Self::Gradient => {
+                "Lower the learning rate (--set learning_rate=…)."
+            }
         }
     }
 }
@@ -131,6 +150,7 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         let observation = Observation::new(images, sigma)?;
         let (latents, energies) = self.infer(iteration, &observation, places, &step_sizes)?;
         let [n, dim] = latents.dims();
+        let values: usize = observation.images().dims()[1..].iter().product();
 
         let mut learned = Learned {
             loss: f64::NAN,
@@ -148,30 +168,52 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
             learned.mse = Some(host(error.unsqueeze::<1>())[0].into());
         }
 
-        let energy = self.generator.energy(
-            Tensor::from_inner(latents.clone()),
-            &Observation::from_inner(observation),
-        );
+        let mut energy = self.energy(latents.clone(), observation.clone());
         let ends = host(energy.clone().inner());
-        let energies = [energies, ends.clone()].concat();
+        learned.loss = mean(&ends);
+        let energies = [energies, ends].concat();
         let (kept, skipped) = self.judge(&energies, n, dim);
-        learned.diverged = 1.0 - kept.iter().sum::<f32>() as f64 / n as f64;
+        learned.diverged = 1.0 - kept.len() as f64 / n as f64;
         learned.skipped = skipped;
         if skipped.is_some() {
-            learned.loss = mean(&ends);
             return Ok(learned);
         }
-        let loss = mean_of_kept(energy, &kept, &self.device);
+        let mut ends = latents;
+        if kept.len() < n {
+            // Afresh, without the diverged chains: 0 times their infinities is not a number.
+            let rows: Vec<i64> = kept.iter().map(|row| *row as i64).collect();
+            let rows = Tensor::<B, 1, Int>::from_data(rows.as_slice(), &self.device);
+            ends = ends.select(0, rows.clone());
+            let images = observation.images().clone().select(0, rows);
+            energy = self.energy(ends.clone(), Observation::new(images, sigma)?);
+        }
+        let loss = energy.mean();
         learned.loss = host(loss.clone().inner())[0].into();
-        if !learned.loss.is_finite() {
-            learned.skipped = Some(Skip::Loss(learned.loss));
+        let off_by_one = values as f64 / (2.0 * sigma * sigma);
+        if !learned.loss.is_finite() || learned.loss > EXPLODED * off_by_one {
+            learned.skipped = Some(Skip::Loss {
+                loss: learned.loss,
+                off_by_one,
+            });
             return Ok(learned);
         }
-        self.learn(loss, learned.learning_rate);
+        if !self.learn(loss, learned.learning_rate) {
+            learned.skipped = Some(Skip::Gradient);
+            return Ok(learned);
+        }
         if let Some(chains) = &mut self.persistent {
-            chains.keep(places, latents);
+            let places: Vec<usize> = kept.iter().map(|row| places[*row]).collect();
+            chains.keep(&places, ends);
         }
         Ok(learned)
+    }
+
+    /// The energies `[n]` of latents `[n, d]`, with a tape to the weights.
+    fn energy(&self, latents: Tensor<B, 2>, observation: Observation<B>) -> Tensor<Autodiff<B>, 1> {
+        self.generator.energy(
+            Tensor::from_inner(latents),
+            &Observation::from_inner(observation),
+        )
     }
 
     /// The ends of the chains `[n, d]`, and the energies `U(e_0), …, U(e_{K-1})`, row by row.
@@ -198,47 +240,54 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         Ok((run.latents, host(run.energy)))
     }
 
-    /// Which chains count (1) and which diverged (0), and whether there are too many of these.
-    fn judge(&self, energies: &[f32], n: usize, dim: usize) -> (Vec<f32>, Option<Skip>) {
+    /// The chains that did not diverge, and whether too many did.
+    fn judge(&self, energies: &[f32], n: usize, dim: usize) -> (Vec<usize>, Option<Skip>) {
         let Some(found) = Divergence::find(energies, n, dim) else {
-            return (vec![1.0; n], None);
+            return ((0..n).collect(), None);
         };
-        let kept = (0..n)
-            .map(|chain| {
-                let along: Vec<f32> = energies[chain..].iter().step_by(n).copied().collect();
-                match Divergence::find(&along, 1, dim) {
-                    Some(_) => 0.0,
-                    None => 1.0,
-                }
+        let kept: Vec<usize> = (0..n)
+            .filter(|chain| {
+                let along: Vec<f32> = energies[*chain..].iter().step_by(n).copied().collect();
+                Divergence::find(&along, 1, dim).is_none()
             })
             .collect();
-        let skip = found.share > self.config.langevin.max_diverged;
+        let skip = kept.is_empty() || found.share > self.config.langevin.max_diverged;
         (kept, skip.then_some(Skip::Diverged(found)))
     }
 
-    fn learn(&mut self, loss: Tensor<Autodiff<B>, 1>, rate: f64) {
+    /// One step of the optimiser, unless the gradient is not finite: then false, and nothing is
+    /// changed.
+    fn learn(&mut self, loss: Tensor<Autodiff<B>, 1>, rate: f64) -> bool {
         let gradients = GradientsParams::from_grads(loss.backward(), &self.generator);
+        let mut sums = GradientSums::<B> {
+            gradients: &gradients,
+            sums: Vec::new(),
+        };
+        self.generator.visit(&mut sums);
+        if !sums.sums.is_empty()
+            && !host(Tensor::cat(sums.sums, 0))
+                .iter()
+                .all(|sum| sum.is_finite())
+        {
+            return false;
+        }
         self.generator = self.optimiser.step(rate, self.generator.clone(), gradients);
+        true
     }
 }
 
-/// The mean energy of the chains that count, without letting the others' gradients in.
-fn mean_of_kept<B: Backend>(
-    energy: Tensor<Autodiff<B>, 1>,
-    kept: &[f32],
-    device: &B::Device,
-) -> Tensor<Autodiff<B>, 1> {
-    let count: f32 = kept.iter().sum();
-    if count as usize == kept.len() {
-        return energy.mean();
+/// Collects one number from each weight's gradient: finite if all of it is.
+struct GradientSums<'a, B: Backend> {
+    gradients: &'a GradientsParams,
+    sums: Vec<Tensor<B, 1>>,
+}
+
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for GradientSums<'_, B> {
+    fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<Autodiff<B>, D>>) {
+        if let Some(gradient) = self.gradients.get::<B, D>(weight.id) {
+            self.sums.push(gradient.sum());
+        }
     }
-    let places: Vec<i64> = (0_i64..)
-        .zip(kept)
-        .filter(|(_, kept)| **kept > 0.0)
-        .map(|(place, _)| place)
-        .collect();
-    let places = Tensor::<Autodiff<B>, 1, Int>::from_data(places.as_slice(), device);
-    energy.select(0, places).mean()
 }
 
 fn mean(values: &[f32]) -> f64 {

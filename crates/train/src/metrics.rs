@@ -135,9 +135,25 @@ impl MetricsLog {
         Ok(lines.into_iter().map(|(record, _)| record).collect())
     }
 
+    /// The last look at the test images, if there was one.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn last_evaluation(folder: &RunFolder) -> Result<Option<Evaluation>, TrainError> {
+        let records = Self::read(folder)?.into_iter().rev();
+        Ok(records
+            .filter_map(|record| match record {
+                Record::Evaluation(evaluation) => Some(evaluation),
+                Record::Train(_) => None,
+            })
+            .next())
+    }
+
     fn lines(path: &Path) -> Result<Vec<(Record, String)>, TrainError> {
-        let text = fs::read_to_string(path).map_err(at(path))?;
-        let whole = text.lines().map_while(|line| {
+        let bytes = fs::read(path).map_err(at(path))?;
+        let text = String::from_utf8_lossy(&bytes);
+        // The last line of a run that was killed may be cut off.
+        let whole = text.lines().filter_map(|line| {
             let record = serde_json::from_str(line).ok()?;
             Some((record, line.to_owned()))
         });
@@ -152,6 +168,11 @@ impl MetricsLog {
         let mut line = serde_json::to_vec(record).map_err(|e| at(&self.path)(e.into()))?;
         line.push(b'\n');
         self.file.write_all(&line).map_err(at(&self.path))
+    }
+
+    /// Waits until all lines are on the disk.
+    pub(crate) fn sync(&self) -> Result<(), TrainError> {
+        self.file.sync_data().map_err(at(&self.path))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Progress for people: a bar on a terminal, plain lines elsewhere.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -125,7 +128,7 @@ impl Progress {
     }
 }
 
-#[allow(clippy::print_stderr)]
+/// A closed standard error is no reason to stop a run.
 fn line(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,6 +1,7 @@
 //! A training run from start, or from its last checkpoint, to its end.
 
 use std::{
+    fs::File,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
@@ -10,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use shortrun_data::{Batches, DataSet};
 use shortrun_eval::{Grid, Inference, mean_image_mse, reconstruct, sample};
 use shortrun_langevin::{LatentLayers, ShortRun};
-use shortrun_model::Learnable;
+use shortrun_model::{Generator, Learnable};
 
 use crate::{
-    Checkpoint, Evaluation, Learner, Metrics, MetricsLog, Progress, Record, RunFolder, State,
-    TrainConfig, TrainError, folder::write_atomically,
+    Checkpoint, Evaluation, Learned, Learner, Metrics, MetricsLog, Progress, Record, RunFolder,
+    State, TrainConfig, TrainError, folder::write_atomically,
 };
 
 /// Columns of the picture grids.
@@ -31,6 +32,8 @@ pub enum Ending {
     Finished,
     /// It was asked to stop; the run can be resumed.
     Stopped,
+    /// Too many updates in a row were skipped.
+    Diverged,
 }
 
 /// `summary.json`: the end of a session.
@@ -62,13 +65,15 @@ pub struct Session<'a, B: Backend, G: Learnable<B>> {
     learner: Learner<B, G>,
     state: State,
     device: B::Device,
+    _lock: File,
 }
 
 impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
     /// A new run of `generator`, whose latents have these layers, in a folder just made.
     ///
     /// # Errors
-    /// If a setting makes no sense.
+    /// If a setting makes no sense, the generator makes images of another shape, or another process
+    /// is training in the folder.
     pub fn start(
         config: TrainConfig,
         generator: G,
@@ -78,7 +83,20 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         device: &B::Device,
     ) -> Result<Self, TrainError> {
         config.check()?;
+        let lock = folder.lock()?;
+        let zero = Tensor::zeros([1, layers.dim()], device);
+        let [_, channels, height, width] = generator.valid().forward(zero).dims();
+        let (made, found) = ([channels, height, width], data.train.shape());
+        let found = [found.channels, found.height, found.width];
+        if made != found {
+            let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
+            return Err(TrainError::ImageShape {
+                images: words(found),
+                generator: words(made),
+            });
+        }
         Ok(Self {
+            _lock: lock,
             mean_image: data.train.mean_image(),
             learner: Learner::new(generator, layers.clone(), &config, data.train.len(), device),
             state: State {
@@ -94,11 +112,13 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         })
     }
 
-    /// Goes on with the run in a folder, from its newest whole checkpoint; `generator` gives the
-    /// shape. Messages about damaged checkpoints come back beside the session.
+    /// Goes on with the run in a folder, from its newest whole checkpoint, or from the beginning if
+    /// it was stopped before the first; `generator` gives the shape. Damaged checkpoints are set
+    /// aside; messages about them come back beside the session.
     ///
     /// # Errors
-    /// If no checkpoint is whole, or the run was made on other images.
+    /// If there are checkpoints but none is whole, the run was made on other images, or it has
+    /// done more iterations than asked for.
     pub fn resume(
         config: TrainConfig,
         generator: G,
@@ -107,20 +127,40 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         folder: RunFolder,
         device: &B::Device,
     ) -> Result<(Self, Vec<String>), TrainError> {
-        let (checkpoint, messages) = Checkpoint::newest(&folder)?;
         let mut session = Self::start(config, generator, layers, data, folder, device)?;
+        let Some((checkpoint, damaged)) = Checkpoint::to_resume(&session.folder)? else {
+            let message = "stopped before its first checkpoint: beginning again".to_owned();
+            return Ok((session, vec![message]));
+        };
         let (found, expected) = (&checkpoint.state, &session.state);
         if (&found.data, found.images) != (&expected.data, expected.images) {
             return Err(TrainError::OtherRun {
                 path: session.folder.path().to_owned(),
                 difference: format!(
-                    "it learns from {} images of '{}'; found {} of '{}'",
+                    "images are {} of '{}', not {} of '{}'",
                     found.images, found.data, expected.images, expected.data
+                ),
+            });
+        }
+        let (done, asked) = (found.iteration, session.config.iterations);
+        if asked < done {
+            return Err(TrainError::Setting {
+                setting: "iterations",
+                reason: format!(
+                    "is {asked}, but the run has done {done}; ask for {done} or more (--steps)"
                 ),
             });
         }
         session.learner = checkpoint.restore(session.learner, device)?;
         session.state = checkpoint.state;
+        if session.state.skipped_in_a_row >= session.config.max_skipped {
+            // It was stopped for that; whoever resumes it has changed something.
+            session.state.skipped_in_a_row = 0;
+        }
+        let messages = damaged
+            .into_iter()
+            .map(|damaged| damaged.set_aside(&session.folder))
+            .collect::<Result<_, _>>()?;
         Ok((session, messages))
     }
 
@@ -140,6 +180,12 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
     /// # Errors
     /// If a file cannot be written, or too many updates in a row were not taken.
     pub fn run(&mut self, stop: &Stop, progress: &mut Progress) -> Result<Summary, TrainError> {
+        let result = self.run_to_end(stop, progress);
+        progress.finish();
+        result
+    }
+
+    fn run_to_end(&mut self, stop: &Stop, progress: &mut Progress) -> Result<Summary, TrainError> {
         let begun = Instant::now();
         let mut log = MetricsLog::open(&self.folder, self.state.iteration)?;
         let mut batches = Batches::new(
@@ -147,45 +193,27 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
             self.data.train.len(),
             self.config.batch_size,
         )?;
-        let mut evaluation = None;
-        let mut saved = None;
+        let mut evaluation = MetricsLog::last_evaluation(&self.folder)?;
+        // What is not new came from a checkpoint.
+        let mut saved = self.state.iteration > 0;
         progress.begin(self.state.iteration);
         while self.state.iteration < self.config.iterations && !stop.load(Ordering::Relaxed) {
-            let iteration = self.state.iteration;
-            let places = batches.indices(iteration);
-            let logged = (iteration + 1) % self.config.log_every == 0;
-            let learned = self
-                .learner
-                .iterate(iteration, self.images(&places), &places, logged)?;
-            self.state.iteration += 1;
-            progress.advance(self.state.iteration);
-            if logged || learned.skipped.is_some() {
-                let seconds = begun.elapsed().as_secs_f64();
-                let metrics = Metrics::new(self.state.iteration, &learned, seconds);
-                progress.learned(&metrics);
-                log.write(&Record::Train(metrics))?;
+            let learned = self.iterate(&mut batches, &mut log, begun, progress)?;
+            if let Some(skip) = &learned.skipped
+                && self.state.skipped_in_a_row >= self.config.max_skipped
+            {
+                self.save(&log)?;
+                self.summarise(Ending::Diverged, evaluation, begun)?;
+                return Err(TrainError::TooManySkipped {
+                    iteration: self.state.iteration,
+                    count: self.state.skipped_in_a_row,
+                    reason: skip.reason(learned.sigma, &learned.step_sizes),
+                    advice: skip.advice().to_owned(),
+                });
             }
-            match &learned.skipped {
-                None => self.state.skipped_in_a_row = 0,
-                Some(skip) => {
-                    self.state.skipped += 1;
-                    self.state.skipped_in_a_row += 1;
-                    let reason = skip.reason(learned.sigma, &learned.step_sizes);
-                    progress.say(&format!("iteration {iteration}: update skipped, {reason}"));
-                    if self.state.skipped_in_a_row >= self.config.max_skipped {
-                        self.save()?;
-                        return Err(TrainError::TooManySkipped {
-                            iteration,
-                            count: self.state.skipped_in_a_row,
-                            reason,
-                            advice: skip.advice().to_owned(),
-                        });
-                    }
-                }
-            }
-            if self.state.iteration % self.config.checkpoint.every == 0 {
+            saved = self.state.iteration % self.config.checkpoint.every == 0;
+            if saved {
                 evaluation = Some(self.checkpoint(&mut log, progress)?);
-                saved = Some(self.state.iteration);
             }
         }
         let ending = if self.state.iteration >= self.config.iterations {
@@ -193,14 +221,65 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         } else {
             Ending::Stopped
         };
-        if saved != Some(self.state.iteration) {
-            // A stopped run must log what an unstopped one would: the evaluation waits for the end.
-            match ending {
-                Ending::Finished => evaluation = Some(self.checkpoint(&mut log, progress)?),
-                Ending::Stopped => self.save()?,
+        let evaluated = evaluation
+            .as_ref()
+            .is_some_and(|last| last.iteration == self.state.iteration);
+        // A stopped run must log what an unstopped one would: the evaluation waits for the end.
+        match ending {
+            Ending::Finished if !evaluated => {
+                evaluation = Some(self.checkpoint(&mut log, progress)?);
+            }
+            _ if !saved => self.save(&log)?,
+            _ => {}
+        }
+        self.summarise(ending, evaluation, begun)
+    }
+
+    /// One iteration, its line in the log, and its words.
+    fn iterate(
+        &mut self,
+        batches: &mut Batches,
+        log: &mut MetricsLog,
+        begun: Instant,
+        progress: &mut Progress,
+    ) -> Result<Learned, TrainError> {
+        let places = batches.indices(self.state.iteration);
+        let logged = (self.state.iteration + 1) % self.config.log_every == 0;
+        let images = self.images(&places);
+        let learned = self
+            .learner
+            .iterate(self.state.iteration, images, &places, logged)?;
+        self.state.iteration += 1;
+        progress.advance(self.state.iteration);
+        if logged || learned.skipped.is_some() {
+            let seconds = begun.elapsed().as_secs_f64();
+            let metrics = Metrics::new(self.state.iteration, &learned, seconds);
+            progress.learned(&metrics);
+            log.write(&Record::Train(metrics))?;
+        }
+        match &learned.skipped {
+            None => self.state.skipped_in_a_row = 0,
+            Some(skip) => {
+                self.state.skipped += 1;
+                self.state.skipped_in_a_row += 1;
+                progress.say(&format!(
+                    "iteration {}: update skipped, {}. {}",
+                    self.state.iteration,
+                    skip.reason(learned.sigma, &learned.step_sizes),
+                    skip.advice()
+                ));
             }
         }
-        progress.finish();
+        Ok(learned)
+    }
+
+    /// Writes `summary.json`.
+    fn summarise(
+        &self,
+        ending: Ending,
+        evaluation: Option<Evaluation>,
+        begun: Instant,
+    ) -> Result<Summary, TrainError> {
         let summary = Summary {
             ending,
             iterations: self.state.iteration,
@@ -238,11 +317,13 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
             self.state.best = Some((self.state.iteration, mse));
         }
         log.write(&Record::Evaluation(evaluation.clone()))?;
-        self.save()?;
+        self.save(log)?;
         Ok(evaluation)
     }
 
-    fn save(&self) -> Result<(), TrainError> {
+    /// Saves a checkpoint, once the lines up to it are on the disk.
+    fn save(&self, log: &MetricsLog) -> Result<(), TrainError> {
+        log.sync()?;
         let keep = self.config.checkpoint.keep;
         Checkpoint::save(&self.folder, &self.learner, &self.state, keep)
     }

@@ -1,0 +1,215 @@
+//! Updates that must not be taken.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::atomic::AtomicBool;
+
+use burn::{
+    backend::Flex,
+    module::{Initializer, Module, Param},
+    prelude::*,
+};
+use common::*;
+use shortrun_langevin::LatentLayers;
+use shortrun_model::Generator;
+use shortrun_train::{
+    Ending, Learner, LearningRate, Progress, Record, RunFolder, Session, Sigma, Summary,
+    TrainConfig, TrainError,
+};
+
+#[test]
+fn a_healthy_run_is_not_flagged() {
+    let (config, data, dir) = (config(), data(), tempfile::tempdir().unwrap());
+    let summary = start(&config, &data, dir.path()).unwrap();
+    assert_eq!(summary.skipped, 0);
+    for record in records(dir.path()) {
+        match record {
+            Record::Train(metrics) => assert_eq!(metrics.diverged, 0.0),
+            Record::Evaluation(evaluation) => assert_eq!(evaluation.diverged, 0.0),
+        }
+    }
+}
+
+#[test]
+fn diverging_chains_stop_the_run_and_leave_the_weights() {
+    let (mut config, data, dir) = (config(), data(), tempfile::tempdir().unwrap());
+    config.iterations = 4;
+    start(&config, &data, dir.path()).unwrap();
+    let good = weights(dir.path());
+    // The step that was small enough is not any more.
+    config.iterations = 20;
+    config.langevin.step_size = eta(3.0);
+    let error = resume(&config, &data, dir.path()).unwrap_err();
+    let TrainError::TooManySkipped {
+        iteration, count, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((*iteration, *count), (7, 3));
+    let text = error.to_string();
+    for part in [
+        "diverged at step",
+        "sigma 0.3",
+        "eta = ",
+        "--set langevin.step_size.eta",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(weights(dir.path()), good);
+    let skipped: Vec<u64> = records(dir.path())
+        .iter()
+        .filter_map(|record| match record {
+            Record::Train(metrics) if metrics.skipped.is_some() => Some(metrics.iteration),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(skipped, [5, 6, 7]);
+    let text = std::fs::read_to_string(dir.path().join("summary.json")).unwrap();
+    let summary: Summary = serde_json::from_str(&text).unwrap();
+    assert_eq!((summary.ending, summary.skipped), (Ending::Diverged, 3));
+    // With a step that is small enough it goes on from there.
+    config.langevin.step_size = eta(0.05);
+    let (summary, _) = resume(&config, &data, dir.path()).unwrap();
+    assert_eq!((summary.ending, summary.skipped), (Ending::Finished, 3));
+    assert_ne!(weights(dir.path()), good);
+}
+
+/// `g(e) = e W`, with something wrong.
+#[derive(Module, Debug)]
+struct Faulty<B: Backend> {
+    weight: Param<Tensor<B, 2>>,
+    #[module(skip)]
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// Every image is not a number.
+    Nan,
+    /// Every image is a million.
+    Huge,
+    /// The images are right, the gradient of the weights is not a number.
+    Gradient,
+    /// Images of chains that start above 0 are not numbers.
+    Half,
+}
+
+impl<B: Backend> Generator<B> for Faulty<B> {
+    fn forward(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
+        let n = latents.dims()[0];
+        let weight = self.weight.val();
+        let flat = latents.clone().matmul(weight.clone());
+        let flat = match self.fault {
+            Fault::Nan => flat * f32::NAN,
+            Fault::Huge => flat + 1e6,
+            // The root has slope infinity at 0.
+            Fault::Gradient => flat + (weight * 0.0).sqrt().sum_dim(0),
+            Fault::Half => {
+                let above = latents.slice([0..n, 0..1]).greater_elem(0.0).float();
+                // 0 / 0 where above, else 0 / 1.
+                let zero = above.zeros_like();
+                flat + zero / (above.neg() + 1.0)
+            }
+        };
+        flat.reshape([n, 1, 28, 28])
+    }
+}
+
+fn faulty(fault: Fault) -> Faulty<AB> {
+    let device = Default::default();
+    let initializer = Initializer::Normal {
+        mean: 0.0,
+        std: 0.01,
+    };
+    Faulty {
+        weight: initializer.init([2, 28 * 28], &device),
+        fault,
+    }
+}
+
+/// The error that stops a run of a faulty generator; its weights must not have changed.
+fn stopped_by(fault: Fault) -> String {
+    let (data, dir) = (data(), tempfile::tempdir().unwrap());
+    let device = Default::default();
+    let model = faulty(fault);
+    let before = bits(&model);
+    let layers = LatentLayers::new([2]).unwrap();
+    let folder = RunFolder::create(dir.path(), "").unwrap();
+    let mut session =
+        Session::<Flex, _>::start(config(), model, layers, &data, folder, &device).unwrap();
+    let result = session.run(&AtomicBool::new(false), &mut Progress::hidden());
+    assert_eq!(bits(session.generator()), before);
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn a_loss_that_is_not_a_number_does_not_reach_the_weights() {
+    let text = stopped_by(Fault::Nan);
+    assert!(text.contains("3 updates in a row were skipped"), "{text}");
+}
+
+#[test]
+fn an_exploding_loss_does_not_reach_the_weights() {
+    let text = stopped_by(Fault::Huge);
+    assert!(text.contains("the loss is"), "{text}");
+    assert!(text.contains("learning_rate"), "{text}");
+}
+
+#[test]
+fn a_gradient_that_is_not_a_number_does_not_reach_the_weights() {
+    let text = stopped_by(Fault::Gradient);
+    assert!(text.contains("gradient of the weights"), "{text}");
+}
+
+#[test]
+fn a_few_diverged_chains_are_left_out_whole() {
+    let device = Default::default();
+    let mut config = TrainConfig {
+        batch_size: 7,
+        sigma: Sigma::Constant(0.3),
+        ..config()
+    };
+    config.langevin.max_diverged = 0.99;
+    config.langevin.persistent = true;
+    config.langevin.step_size = eta(1e-4);
+    let layers = LatentLayers::new([2]).unwrap();
+    let mut learner = Learner::<Flex, _>::new(faulty(Fault::Half), layers, &config, 7, &device);
+    let images = images(7).to_f32(&[0, 1, 2, 3, 4, 5, 6]);
+    let images = Tensor::<Flex, 1>::from_floats(images.as_slice(), &device).reshape([7, 1, 28, 28]);
+    for iteration in 0..3 {
+        let learned = learner
+            .iterate(iteration, images.clone(), &[0, 1, 2, 3, 4, 5, 6], false)
+            .unwrap();
+        // Later all chains may be among the good ones: those persist, the others start again.
+        assert!(learned.diverged < 1.0 && (iteration > 0 || learned.diverged > 0.0));
+        assert_eq!(learned.skipped, None);
+        assert!(learned.loss.is_finite());
+        let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
+        assert!(bits(&learner.generator).iter().all(finite));
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_before_the_run() {
+    for rate in [f64::INFINITY, f64::NAN, 0.0, -1.0] {
+        let config = TrainConfig {
+            learning_rate: LearningRate::Constant(rate),
+            ..config()
+        };
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("learning_rate"), "{error}");
+    }
+}
+
+#[test]
+fn a_generator_of_other_images_is_refused() {
+    let (mut data, dir) = (data(), tempfile::tempdir().unwrap());
+    data.train = data.train.resize(32).unwrap();
+    let error = start(&config(), &data, dir.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("1 x 32 x 32") && error.contains("1 x 28 x 28"),
+        "{error}"
+    );
+}
