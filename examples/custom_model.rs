@@ -5,7 +5,7 @@
 //! reconstruction follow from it.
 //!
 //! ```text
-//! cargo run --release --example custom_model [-- ITERATIONS [DATA]]
+//! cargo run --release --example custom_model [-- ITERATIONS]
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
@@ -13,7 +13,6 @@ use std::{error::Error, path::Path, process::ExitCode};
 
 use burn::{
     backend::{Autodiff, Flex},
-    module::Module,
     nn::{
         Gelu, Linear, LinearConfig,
         conv::{ConvTranspose2d, ConvTranspose2dConfig},
@@ -21,7 +20,7 @@ use burn::{
     prelude::*,
 };
 use shortrun::{
-    data::DataSpec,
+    data::{DataSpec, Source},
     eval::{Grid, Inference, mean_image_mse, reconstruct},
     langevin::{LatentLayers, ShortRun, StepSize},
     model::Generator,
@@ -65,15 +64,11 @@ impl<B: Backend> Generator<B> for Decoder<B> {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let iterations = arguments.next().map_or(Ok(400), |text| {
+    let iterations = std::env::args().nth(1).map_or(Ok(400), |text| {
         let wrong = |e| format!("ITERATIONS must be a whole number; found '{text}' ({e})");
         text.parse::<u64>().map_err(wrong)
     })?;
-    let source = arguments.next().unwrap_or_else(|| "synthetic".to_owned());
-    let mut spec = DataSpec::new(source.parse()?, 32);
-    spec.channels = Some(3);
-    let data = spec.load()?;
+    let data = DataSpec::new(Source::Synthetic, 32).load()?;
     println!("data: {}", data.provenance);
 
     let mut config = TrainConfig {
@@ -85,42 +80,39 @@ fn run() -> Result<(), Box<dyn Error>> {
     };
     config.langevin.steps = 15;
     config.langevin.step_size = StepSize::from_eta(0.1)?.into();
+    let inference = Inference {
+        chain: ShortRun::new(60, config.langevin.step_size.clone())?,
+        sigma: config.sigma.last(),
+        seed: config.seed,
+        layers: LatentLayers::new(&[LATENTS])?,
+    };
 
     let device = Default::default();
     Flex::seed(&device, config.seed);
     let model = Decoder::<Autodiff<Flex>>::new(&device);
-    let layers = LatentLayers::new(&[LATENTS])?;
+    let layers = inference.layers.clone();
     let path = (1..)
         .map(|number| format!("runs/custom-model-{number}"))
         .find(|path| !Path::new(path).exists())
         .ok_or("no free folder under runs")?;
     let folder = RunFolder::create(&path, &toml::to_string(&config)?)?;
     let mut progress = Progress::visible(iterations);
-    let mut session = Session::start(config, model, layers.clone(), &data, folder, &device)?;
+    let mut session = Session::start(config, model, layers, &data, folder, &device)?;
     session.run(&Stop::new(false), &mut progress)?;
 
-    let inference = Inference {
-        chain: ShortRun::new(60, StepSize::from_eta(0.1)?)?,
-        sigma: 0.2,
-        seed: 1,
-        layers,
-    };
     let found = reconstruct(session.generator(), &data.test, 64, &inference, &device)?;
     let mean = mean_image_mse(&data.train.mean_image(), &data.test, 64);
     println!("MSE {:.4} (mean image: {mean:.4})", found.mse());
     let picture = format!("{path}/reconstructed.png");
-    let shape = data.test.shape();
-    Grid::pairs(shape, 8, &found.originals, &found.generated).write_png(&picture)?;
+    Grid::pairs(data.test.shape(), 8, &found.originals, &found.generated).write_png(&picture)?;
     println!("originals above reconstructions: {picture}");
     Ok(())
 }
 
 fn main() -> ExitCode {
-    run().map_or_else(
-        |error| {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    )
+    let Err(error) = run() else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }

@@ -142,13 +142,19 @@ fn custom_model_trains_and_reconstructs() {
             .assert()
     };
     let said = printed(run("2").success());
-    assert!(said.contains("MSE") && said.contains("mean image"), "{said}");
+    assert!(
+        said.contains("MSE") && said.contains("mean image"),
+        "{said}"
+    );
     let made = folder.path().join("runs/custom-model-1");
     assert!(made.join("reconstructed.png").is_file());
     assert!(picture(&made.join("reconstructions")).is_file());
 
     let said = printed(run("many").code(1));
-    assert!(said.contains("ITERATIONS") && said.contains("'many'"), "{said}");
+    assert!(
+        said.contains("ITERATIONS") && said.contains("'many'"),
+        "{said}"
+    );
 }
 
 #[test]
