@@ -14,10 +14,11 @@ use std::{error::Error, path::Path, process::ExitCode};
 use burn::{
     backend::{Autodiff, Flex},
     nn::{
-        Gelu, Linear, LinearConfig,
+        Linear, LinearConfig,
         conv::{ConvTranspose2d, ConvTranspose2dConfig},
     },
     prelude::*,
+    tensor::activation::gelu,
 };
 use shortrun::{
     data::{DataSpec, Source},
@@ -57,9 +58,9 @@ impl<B: Backend> Decoder<B> {
 impl<B: Backend> Generator<B> for Decoder<B> {
     fn forward(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
         let [n, _] = latents.dims();
-        let seed = Gelu.forward(self.project.forward(latents));
+        let seed = gelu(self.project.forward(latents));
         let grown = self.grow.forward(seed.reshape([n, CHANNELS, 8, 8]));
-        self.paint.forward(Gelu.forward(grown)).tanh()
+        self.paint.forward(gelu(grown)).tanh()
     }
 }
 
