@@ -65,7 +65,7 @@ impl<B: Backend> Generator<B> for Decoder<B> {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let iterations = std::env::args().nth(1).map_or(Ok(400), |text| {
+    let iterations = std::env::args().nth(1).map_or(Ok(200), |text| {
         let wrong = |e| format!("ITERATIONS must be a whole number; found '{text}' ({e})");
         text.parse::<u64>().map_err(wrong)
     })?;
