@@ -280,11 +280,11 @@ pub fn training_of(preset: Preset) -> TrainConfig {
     if preset != Preset::Quick {
         return paper;
     }
-    let eta = StepSize::from_eta(0.1).map(StepSizes::Constant);
+    let eta = StepSize::from_eta(0.05).map(StepSizes::Constant);
     TrainConfig {
         iterations: 1_000,
         batch_size: 32,
-        learning_rate: LearningRate::Constant(1e-3),
+        learning_rate: LearningRate::Pieces(vec![(0, 6e-4), (700, 2e-4)]),
         sigma: Sigma::Annealed {
             start: 0.3,
             end: 0.15,

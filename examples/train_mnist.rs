@@ -1,0 +1,24 @@
+//! Expected: test MSE well below a quarter of the mean image's, legible digits; see README.
+//!
+//! Learns handwritten digits on the CPU from MNIST's four idx files in `datasets/mnist`
+//! (`--download` fetches them, `--data-dir` names another folder). `--help` lists the flags; they
+//! are those of `shortrun train`.
+//!
+//! ```text
+//! cargo run --release --example train_mnist -- --download
+//! ```
+
+use std::process::ExitCode;
+
+use shortrun::{
+    cli::{ExampleDefaults, example},
+    model::Preset,
+};
+
+fn main() -> ExitCode {
+    example(ExampleDefaults {
+        data: "mnist",
+        preset: Preset::Quick,
+        run: "runs/mnist",
+    })
+}
