@@ -114,7 +114,7 @@ impl OnBackend for ReconstructArgs {
         let mse = found.mse();
         let steps = inference.chain.steps();
         let sizes = inference.chain.step_sizes();
-        let listed = sizes.len().unwrap_or(1);
+        let listed = sizes.count().unwrap_or(1);
         Ok(Report {
             mse: mse.is_finite().then_some(mse),
             mean_image_mse: mean_image_mse(&chosen.mean_image, &chosen.images, count),

@@ -53,7 +53,7 @@ impl<B: Backend> Noise<B> {
         match self {
             Self::Off => None,
             Self::Keyed(key) => Some(key.normal(shape, k as u64, device)),
-            Self::Given(noise) => Some(noise.clone().slice([k..k + 1]).squeeze_dim(0)),
+            Self::Given(noise) => Some(noise.clone().slice_dim(0, k..k + 1).squeeze_dim(0)),
         }
     }
 }
@@ -107,7 +107,7 @@ impl ShortRun {
         if steps == 0 {
             return Err(ChainError::NoSteps);
         }
-        if let Some(sizes) = step_sizes.len().filter(|sizes| *sizes != steps) {
+        if let Some(sizes) = step_sizes.count().filter(|sizes| *sizes != steps) {
             return Err(ChainError::StepSizeCount { steps, sizes });
         }
         Ok(Self {

@@ -178,7 +178,7 @@ impl StepSizes {
     }
 
     /// How many steps they are meant for; `None` if for any number.
-    pub fn len(&self) -> Option<usize> {
+    pub fn count(&self) -> Option<usize> {
         match self {
             Self::Constant(_) => None,
             Self::PerStep(steps) => Some(steps.len()),
@@ -238,7 +238,7 @@ mod tests {
         assert!((step.eta() - 0.05).abs() < 1e-15);
         assert!(serde_json::from_str::<StepSize>("0.05").is_err());
         let steps: StepSizes = serde_json::from_str(r#"[{"eta": 0.1}, {"eta": 0.05}]"#).unwrap();
-        assert_eq!(steps.len(), Some(2));
+        assert_eq!(steps.count(), Some(2));
         let again: StepSizes =
             serde_json::from_str(&serde_json::to_string(&steps).unwrap()).unwrap();
         assert_eq!(again, steps);

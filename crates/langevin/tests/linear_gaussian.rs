@@ -3,6 +3,7 @@
 //! With `x = W e + N(0, σ²)` and `e ~ N(0, I)` the energy is quadratic with Hessian
 //! `H = I + WᵀW / σ²`, so one Langevin step is `e ← A e + s Wᵀx/σ² + sqrt(2s) n`, `A = I - s H`,
 //! and the chain's mean and covariance follow by recursion.
+#![allow(clippy::unwrap_used)]
 
 use burn::{prelude::*, tensor::TensorData};
 use nalgebra::{DMatrix, DVector};

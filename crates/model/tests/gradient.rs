@@ -1,4 +1,5 @@
 //! The explicit latent gradient against autodiff on every preset, and against finite differences.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The built-in generator against float64 PyTorch: `pytorch/reference.py` made the numbers.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -161,7 +161,12 @@ impl TrainConfig {
                 "must be above 0, or nothing is inferred".to_owned(),
             );
         }
-        if let Some(sizes) = self.langevin.step_size.len().filter(|n| *n != drifts.len()) {
+        if let Some(sizes) = self
+            .langevin
+            .step_size
+            .count()
+            .filter(|n| *n != drifts.len())
+        {
             let reason = format!("has {sizes} sizes for {} steps", drifts.len());
             return fault("langevin.step_size", reason);
         }

@@ -51,7 +51,7 @@ impl Metrics {
     /// The line of an iteration.
     pub fn new(iteration: u64, learned: &Learned, seconds: f64) -> Self {
         let finite = |value: f64| value.is_finite().then_some(value);
-        let steps = learned.step_sizes.len().unwrap_or(1);
+        let steps = learned.step_sizes.count().unwrap_or(1);
         let drift = learned.step_sizes.drifts(steps);
         Self {
             iteration,

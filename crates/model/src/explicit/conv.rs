@@ -26,7 +26,7 @@ pub(super) enum ConvGelu<B: Backend> {
     },
     /// Our own kernels, on the CPU backend.
     #[cfg(feature = "flex")]
-    Host(host::ConvGelu),
+    Host(Box<host::ConvGelu>),
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ impl<B: Backend> ConvGelu<B> {
     pub(super) fn new(weight: Tensor<B, 4>, bias: Option<Tensor<B, 1>>, padding: usize) -> Self {
         #[cfg(feature = "flex")]
         if let Some(host) = host::ConvGelu::new(&weight, bias.as_ref(), padding) {
-            return Self::Host(host);
+            return Self::Host(Box::new(host));
         }
         let value = Convolution {
             weight,

@@ -28,7 +28,7 @@ enum Deconv<B: Backend> {
     },
     /// Our own kernels, on the CPU backend.
     #[cfg(feature = "flex")]
-    Host(crate::host::explicit::Doubling),
+    Host(Box<crate::host::explicit::Doubling>),
 }
 
 impl<B: Backend> Deconv<B> {
@@ -37,7 +37,7 @@ impl<B: Backend> Deconv<B> {
         let bias = layer.bias.as_ref().map(|bias| bias.val());
         #[cfg(feature = "flex")]
         if let Some(host) = crate::host::explicit::Doubling::new(&weight, bias.as_ref()) {
-            return Self::Host(host);
+            return Self::Host(Box::new(host));
         }
         Self::Tensors { weight, bias }
     }
