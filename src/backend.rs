@@ -56,6 +56,28 @@ impl BackendName {
         Self::Rocm,
     ];
 
+    /// This backend, if it was compiled in.
+    ///
+    /// # Errors
+    /// If it was not; the error names the feature.
+    pub fn compiled(self) -> Result<Self, NotCompiled> {
+        if Self::COMPILED.contains(&self) {
+            Ok(self)
+        } else {
+            Err(self.not_compiled())
+        }
+    }
+
+    fn not_compiled(self) -> NotCompiled {
+        let compiled: Vec<String> = Self::COMPILED.iter().map(Self::to_string).collect();
+        let compiled = if compiled.is_empty() {
+            "none".to_owned()
+        } else {
+            compiled.join(", ")
+        };
+        NotCompiled(self, compiled)
+    }
+
     /// Does `work` on this backend's default device.
     ///
     /// # Errors
@@ -75,15 +97,7 @@ impl BackendName {
             #[cfg(feature = "rocm")]
             Self::Rocm => Ok(work.run::<burn::backend::Rocm>(Default::default())),
             #[allow(unreachable_patterns)]
-            missing => {
-                let compiled: Vec<String> = Self::COMPILED.iter().map(Self::to_string).collect();
-                let compiled = if compiled.is_empty() {
-                    "none".to_owned()
-                } else {
-                    compiled.join(", ")
-                };
-                Err(NotCompiled(missing, compiled))
-            }
+            missing => Err(missing.not_compiled()),
         }
     }
 }

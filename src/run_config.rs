@@ -2,7 +2,10 @@
 //!
 //! The keys of [`TrainConfig`] stand at the top; `[data]` and `[generator]` are tables.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Serialize};
 use shortrun_data::{DataSpec, ImageShape, Source};
@@ -96,31 +99,22 @@ impl Layers {
         let unclear = || RunConfigError::Set(assignment.to_owned());
         let (key, value) = assignment.split_once('=').ok_or_else(unclear)?;
         let value = parse_value(value.trim());
-        let mut path: Vec<&str> = key.trim().split('.').collect();
-        let last = path
-            .pop()
-            .filter(|last| !last.is_empty())
-            .ok_or_else(unclear)?;
-        let leaf = Table::from_iter([(last.to_owned(), value)]);
-        let table = path.into_iter().rev().fold(leaf, |inner, name| {
-            Table::from_iter([(name.to_owned(), Value::Table(inner))])
-        });
-        merge(&mut self.0, table);
+        if key.split('.').any(|part| part.trim().is_empty()) {
+            return Err(unclear());
+        }
+        self.put(key, value);
         Ok(())
     }
 
-    /// The keys set within `[data]` and `[generator]`.
-    pub fn fixed_keys(&self) -> Vec<String> {
-        [DATA, GENERATOR]
-            .into_iter()
-            .filter_map(|name| Some((name, self.0.get(name)?.as_table()?)))
-            .flat_map(|(name, table)| table.keys().map(move |key| format!("{name}.{key}")))
-            .collect()
-    }
-
-    /// Whether a top-level key is set.
-    pub fn has(&self, key: &str) -> bool {
-        self.0.contains_key(key)
+    /// Lays a value on top; dots in the key lead into tables.
+    pub fn put(&mut self, key: &str, value: impl Into<Value>) {
+        let path = key.split('.').rev().map(str::trim);
+        let value = path.fold(value.into(), |inner, name| {
+            Value::Table(Table::from_iter([(name.to_owned(), inner)]))
+        });
+        if let Value::Table(table) = value {
+            merge(&mut self.0, table);
+        }
     }
 
     /// The data settings, on top of `base`.
@@ -128,7 +122,7 @@ impl Layers {
     /// # Errors
     /// If a key does not exist or a value has another type.
     pub fn data(&self, base: &DataConfig) -> Result<DataConfig, RunConfigError> {
-        overlay(base, self.table(DATA)?, "data.")
+        overlay(base, self.table(DATA)?, DATA)
     }
 
     /// The generator settings, on top of `base`.
@@ -136,7 +130,7 @@ impl Layers {
     /// # Errors
     /// If a key does not exist or a value has another type, or the generator cannot be built.
     pub fn generator(&self, base: &GeneratorConfig) -> Result<GeneratorConfig, RunConfigError> {
-        let config: GeneratorConfig = overlay(base, self.table(GENERATOR)?, "generator.")?;
+        let config: GeneratorConfig = overlay(base, self.table(GENERATOR)?, GENERATOR)?;
         config.check()?;
         Ok(config)
     }
@@ -192,14 +186,76 @@ fn is_choice(key: &str) -> bool {
     matches!(key, "step_size" | "head_width")
 }
 
+/// What the TOML reader says, on one line, with the whole key, and how to write what it could not
+/// match.
+fn in_words(error: &str, place: &str) -> String {
+    let mut error = error.trim().replace('\n', " ");
+    if !place.is_empty() {
+        error = match error.split_once("in `") {
+            Some((said, key)) => format!("{said}in `{place}.{key}"),
+            None => format!("{error} in `{place}`"),
+        };
+    }
+    for (name, how) in [
+        (
+            "LearningRate",
+            "write a rate, such as 1e-4, or pieces, such as [[0, 1e-4], [1000, 5e-5]]",
+        ),
+        (
+            "Sigma",
+            "write a number, such as 0.15, or { start = 0.3, end = 0.15, iterations = 1000 }",
+        ),
+        (
+            "StepSizes",
+            "write { eta = 0.05 } (noise eta, drift eta^2/2) or { drift = 0.00125 }, at least 0, \
+             or a list of one for each step",
+        ),
+    ] {
+        let unmatched = format!("data did not match any variant of untagged enum {name}");
+        error = error.replace(&unmatched, how);
+    }
+    format!("settings: {error}")
+}
+
+/// The keys whose values differ, with both: "generator.features is 16, not 8".
+pub fn difference<T: Serialize>(place: &str, stored: &T, asked: &T) -> Option<String> {
+    let flat = |config: &T| {
+        let mut values = BTreeMap::new();
+        flatten(place, &Value::try_from(config).ok()?, &mut values);
+        Some(values)
+    };
+    let (stored, asked) = (flat(stored)?, flat(asked)?);
+    let keys: BTreeSet<&String> = stored.keys().chain(asked.keys()).collect();
+    let shown = |value: Option<&String>| value.map_or("not set", String::as_str).to_owned();
+    let differences: Vec<String> = keys
+        .into_iter()
+        .filter(|key| stored.get(*key) != asked.get(*key))
+        .map(|key| {
+            let (stored, asked) = (shown(stored.get(key)), shown(asked.get(key)));
+            format!("{key} is {stored}, not {asked}")
+        })
+        .collect();
+    (!differences.is_empty()).then(|| differences.join("; "))
+}
+
+fn flatten(place: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Table(table) => {
+            for (key, value) in table {
+                flatten(&format!("{place}.{key}"), value, into);
+            }
+        }
+        other => {
+            into.insert(place.to_owned(), other.to_string());
+        }
+    }
+}
+
 fn overlay<T>(base: &T, above: Table, place: &str) -> Result<T, RunConfigError>
 where
     T: Serialize + for<'a> Deserialize<'a>,
 {
-    let wrong = |error: String| {
-        let error = error.trim().replace('\n', " ");
-        RunConfigError::Key(format!("settings {place}*: {error}"))
-    };
+    let wrong = |error: String| RunConfigError::Key(in_words(&error, place));
     let mut table = Table::try_from(base).map_err(|e| wrong(e.to_string()))?;
     merge(&mut table, above);
     table
@@ -229,7 +285,7 @@ impl RunConfig {
     pub fn from_toml(place: &str, text: &str) -> Result<Self, RunConfigError> {
         let syntax = |reason: String| RunConfigError::Syntax {
             place: place.to_owned(),
-            reason,
+            reason: reason.trim().replace('\n', " "),
         };
         let mut table = text.parse::<Table>().map_err(|e| syntax(e.to_string()))?;
         let mut part = |name: &str| {

@@ -6,7 +6,11 @@ use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Failure, options::BackendOption, run::RunOption};
+use super::{
+    Exit, Failure,
+    options::{BackendOption, check_output},
+    run::RunOption,
+};
 use crate::backend::OnBackend;
 
 /// Arguments of `shortrun export`.
@@ -36,9 +40,9 @@ pub(super) fn main(args: ExportArgs) -> Result<Exit, Failure> {
     let json = args.json;
     let report = backend.run(args)??;
     if json {
-        println!("{}", super::info::to_json(&report)?);
+        out!("{}", super::info::to_json(&report)?);
     } else {
-        println!(
+        out!(
             "{} parameters of checkpoint {}: {}",
             report.parameters,
             report.checkpoint,
@@ -52,6 +56,7 @@ impl OnBackend for ExportArgs {
     type Output = Result<Report, Failure>;
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        check_output(&self.out, "safetensors")?;
         let run = self.run.load()?;
         let generator = run.generator::<B>(&device)?;
         shortrun_model::save(&generator, &self.out)?;

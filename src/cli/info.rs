@@ -6,7 +6,7 @@ use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 use shortrun_model::{GeneratorConfig, Preset, Summary};
-use shortrun_train::{Checkpoint, MetricsLog, Record, RunFolder, State, TrainConfig};
+use shortrun_train::{Checkpoint, MetricsLog, RunFolder, State, TrainConfig};
 
 use super::{Exit, Failure, options::BackendOption, run::read_config};
 use crate::{
@@ -58,11 +58,11 @@ pub(super) fn main(args: InfoArgs) -> Result<Exit, Failure> {
     let json = args.json;
     let report = backend.run(args)??;
     if json {
-        println!("{}", to_json(&report)?);
+        out!("{}", to_json(&report)?);
         return Ok(Exit::Done);
     }
     let generator = &report.generator;
-    println!(
+    out!(
         "generator: L = {}, latents {:?} (top first), {} channels, images {} x {} x {}",
         generator.latents.count(),
         generator.latents.sizes(),
@@ -71,9 +71,9 @@ pub(super) fn main(args: InfoArgs) -> Result<Exit, Failure> {
         generator.image_size,
         generator.image_size,
     );
-    println!("{}", report.parameters);
+    out!("{}", report.parameters);
     let training = &report.training;
-    println!(
+    out!(
         "training: {} iterations of {} images, K = {}, step size {}, sigma {:?}",
         training.iterations,
         training.batch_size,
@@ -82,13 +82,16 @@ pub(super) fn main(args: InfoArgs) -> Result<Exit, Failure> {
         training.sigma,
     );
     if let Some(state) = &report.state {
-        println!(
+        out!(
             "run: {} iterations done on {} images of '{}', {} updates skipped",
-            state.iteration, state.images, state.data, state.skipped
+            state.iteration,
+            state.images,
+            state.data,
+            state.skipped
         );
     }
     if let Some(evaluation) = &report.last_evaluation {
-        println!(
+        out!(
             "test MSE {:.5} on {} images at iteration {} (mean image {:.5})",
             evaluation.test_mse.unwrap_or(f64::NAN),
             evaluation.images,
@@ -108,14 +111,19 @@ impl OnBackend for InfoArgs {
                 let folder = RunFolder::open(path)?;
                 let config = read_config(&folder)?;
                 // A run that has just begun has no checkpoint yet; that is no error here.
-                let state = Checkpoint::newest(&folder)
-                    .ok()
-                    .map(|(found, _)| found.state);
-                let records = MetricsLog::read(&folder).unwrap_or_default();
-                let last = records.into_iter().rev().find_map(|record| match record {
-                    Record::Evaluation(evaluation) => Some(evaluation),
-                    Record::Train(_) => None,
-                });
+                let state = match Checkpoint::newest(&folder) {
+                    Ok((checkpoint, damaged)) => {
+                        for message in damaged {
+                            err!("warning: {message}; an older checkpoint is used");
+                        }
+                        Some(checkpoint.state)
+                    }
+                    Err(error) => {
+                        err!("warning: {error}");
+                        None
+                    }
+                };
+                let last = MetricsLog::last_evaluation(&folder).unwrap_or_default();
                 (
                     config.generator,
                     config.training,

@@ -1,5 +1,20 @@
 //! The command line: `shortrun train | reconstruct | sample | info | export | trace`.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+/// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
+macro_rules! out {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// A line on standard error, likewise.
+macro_rules! err {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
 
 mod export;
 mod failure;
@@ -65,7 +80,7 @@ fn finish(result: Result<Exit, Failure>) -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("error: {failure}");
+            err!("error: {failure}");
             failure.exit().into()
         }
     }

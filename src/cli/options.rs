@@ -1,9 +1,9 @@
 //! Options that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use shortrun_data::{Images, Split, read_npy};
+use shortrun_data::{DataSpec, Images, Split, read_npy};
 use shortrun_langevin::{ShortRun, StepSize};
 
 use super::{Failure, run::LoadedRun};
@@ -20,11 +20,8 @@ pub(super) struct BackendOption {
 impl BackendOption {
     pub(super) fn name(&self) -> Result<BackendName, Failure> {
         let first = BackendName::COMPILED.first().copied();
-        self.backend.or(first).ok_or_else(|| {
-            let text = "this program was compiled without any backend; build it with \
-                        `--features flex`";
-            Failure::Other(text.to_owned())
-        })
+        let name = self.backend.or(first).unwrap_or(BackendName::Flex);
+        Ok(name.compiled()?)
     }
 }
 
@@ -42,7 +39,7 @@ pub(super) struct DataOptions {
     #[arg(long, value_enum)]
     split: Option<SplitName>,
     /// How many images.
-    #[arg(long, default_value_t = 64, value_name = "N")]
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = at_least_one)]
     count: usize,
 }
 
@@ -52,19 +49,53 @@ enum SplitName {
     Test,
 }
 
-/// Images, where they came from, and the mean image to compare with.
+/// Images, and where they came from.
 pub(super) struct Chosen {
     pub(super) images: Images,
     pub(super) provenance: String,
-    /// The mean of the training split; of a whole array its own.
-    pub(super) mean_image: Vec<f32>,
+    /// What the images are a split of; nothing for a whole array.
+    spec: Option<DataSpec>,
+}
+
+impl Chosen {
+    /// The image to compare with: the mean of the training split; of a whole array its own.
+    pub(super) fn mean_image(&self) -> Result<Vec<f32>, Failure> {
+        match &self.spec {
+            None => Ok(self.images.mean_image()),
+            Some(spec) => Ok(spec.load_split(Split::Train, None)?.images.mean_image()),
+        }
+    }
+}
+
+/// A count on the command line.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Says before any work is done that a file could not be written in the end.
+pub(super) fn check_output(path: &Path, extension: &str) -> Result<(), Failure> {
+    let shown = path.display();
+    if path.extension().is_none_or(|found| found != extension) {
+        return Err(Failure::Usage(format!(
+            "--out {shown}: the name must end in .{extension}"
+        )));
+    }
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    match folder {
+        Some(folder) if !folder.is_dir() => Err(Failure::Other(format!(
+            "--out {shown}: there is no folder {}; make it first",
+            folder.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 impl DataOptions {
     pub(super) fn load(&self, run: &LoadedRun) -> Result<Chosen, Failure> {
-        if self.count == 0 {
-            return Err(Failure::Usage("--count must be at least 1; found 0".into()));
-        }
         let own = &run.config.data;
         let generator = &run.config.generator;
         let config = DataConfig {
@@ -89,7 +120,7 @@ impl DataOptions {
             };
             let images = images.resize(generator.image_size)?;
             return Ok(Chosen {
-                mean_image: images.mean_image(),
+                spec: None,
                 provenance: format!("{}, all images", path.display()),
                 images,
             });
@@ -99,11 +130,10 @@ impl DataOptions {
             Some(SplitName::Test) | None => Split::Test,
         };
         let part = spec.load_split(split, Some(self.count))?;
-        let train = spec.load_split(Split::Train, None)?;
         Ok(Chosen {
             images: part.images,
             provenance: part.provenance,
-            mean_image: train.images.mean_image(),
+            spec: Some(spec),
         })
     }
 }
@@ -112,7 +142,7 @@ impl DataOptions {
 #[derive(Clone, Debug, Args)]
 pub(super) struct ChainOptions {
     /// Langevin steps K, if not the run's own.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = at_least_one)]
     langevin_steps: Option<usize>,
     /// Step size, if not the run's own: eta=0.05 (noise eta, drift eta^2/2) or drift=0.00125.
     #[arg(long, value_name = "eta=X|drift=X")]
@@ -131,6 +161,12 @@ impl ChainOptions {
             Some(step) => step.into(),
             None => training.step_sizes(run.last_iteration()),
         };
+        if let Some(given) = sizes.len().filter(|given| *given != steps) {
+            return Err(Failure::Usage(format!(
+                "the run has a step size for each of {given} steps; for {steps} give one for all \
+                 (--step-size eta=…)"
+            )));
+        }
         Ok(ShortRun::new(steps, sizes)?)
     }
 }

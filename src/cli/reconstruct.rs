@@ -10,10 +10,13 @@ use shortrun_model::MultiLayerGenerator;
 
 use super::{
     Exit, Failure,
-    options::{BackendOption, ChainOptions, DataOptions},
+    options::{BackendOption, ChainOptions, DataOptions, check_output},
     run::RunOption,
 };
 use crate::backend::OnBackend;
+
+/// Images in the picture at most: a person looks at no more.
+const SHOWN: usize = 256;
 
 /// Arguments of `shortrun reconstruct`.
 #[derive(Debug, Args)]
@@ -26,7 +29,8 @@ pub(super) struct ReconstructArgs {
     chain: ChainOptions,
     #[command(flatten)]
     backend: BackendOption,
-    /// Picture to write: originals above reconstructions [default: RUN/reconstruct.png].
+    /// Picture to write: originals above reconstructions, of the first 256 images at most [default:
+    /// RUN/reconstruct.png].
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
     /// Print the result as one JSON object.
@@ -61,17 +65,17 @@ pub(super) fn main(args: ReconstructArgs) -> Result<Exit, Failure> {
     let json = args.json;
     let report = backend.run(args)??;
     if json {
-        println!("{}", super::info::to_json(&report)?);
+        out!("{}", super::info::to_json(&report)?);
         return Ok(Exit::Done);
     }
-    println!("data: {}", report.data);
-    println!(
+    out!("data: {}", report.data);
+    out!(
         "MSE {:.5} per value in [-1, 1] on {} images (mean image: {:.5})",
         report.mse.unwrap_or(f64::NAN),
         report.images,
         report.mean_image_mse
     );
-    println!(
+    out!(
         "K = {}, eta {:?} (drift s {:?}), sigma {:.4}, checkpoint {}, {:.1} s",
         report.steps,
         report.step_size.eta,
@@ -80,7 +84,7 @@ pub(super) fn main(args: ReconstructArgs) -> Result<Exit, Failure> {
         report.checkpoint,
         report.seconds
     );
-    println!("originals above reconstructions: {}", report.out.display());
+    out!("originals above reconstructions: {}", report.out.display());
     Ok(Exit::Done)
 }
 
@@ -89,6 +93,8 @@ impl OnBackend for ReconstructArgs {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let run = self.run.load()?;
+        let out = run.file(self.out.as_deref(), "reconstruct.png");
+        check_output(&out, "png")?;
         let chosen = self.data.load(&run)?;
         let inference = run.inference(&self.chain)?;
         let generator = run.generator::<Autodiff<B>>(&device)?;
@@ -102,11 +108,17 @@ impl OnBackend for ReconstructArgs {
             &device,
         )?;
         let seconds = begun.elapsed().as_secs_f64();
-        let out = run.file(self.out.as_deref(), "reconstruct.png");
         let shape = chosen.images.shape();
-        Grid::pairs(shape, 8, &found.originals, &found.generated).write_png(&out)?;
+        let shown = count.min(SHOWN) * shape.values();
+        Grid::pairs(
+            shape,
+            8,
+            &found.originals[..shown],
+            &found.generated[..shown],
+        )
+        .write_png(&out)?;
         if let Some(divergence) = &found.divergence {
-            eprintln!(
+            err!(
                 "warning: {:.0} % of the chains diverged; lower the step size (--step-size eta=…)",
                 100.0 * divergence.share
             );
@@ -117,7 +129,7 @@ impl OnBackend for ReconstructArgs {
         let listed = sizes.count().unwrap_or(1);
         Ok(Report {
             mse: mse.is_finite().then_some(mse),
-            mean_image_mse: mean_image_mse(&chosen.mean_image, &chosen.images, count),
+            mean_image_mse: mean_image_mse(&chosen.mean_image()?, &chosen.images, count),
             images: count,
             steps,
             step_size: StepSizeReport {

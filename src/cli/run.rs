@@ -42,7 +42,7 @@ impl RunOption {
         let config = read_config(&folder)?;
         let (mut checkpoint, damaged) = Checkpoint::newest(&folder)?;
         for message in damaged {
-            eprintln!("warning: {message}; an older checkpoint is used");
+            err!("warning: {message}; an older checkpoint is used");
         }
         if let (true, Some((iteration, _))) = (self.best, checkpoint.state.best) {
             checkpoint = Checkpoint::open(&folder, iteration)?;

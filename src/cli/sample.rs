@@ -9,7 +9,11 @@ use shortrun_data::ImageShape;
 use shortrun_eval::{Grid, sample};
 use shortrun_model::MultiLayerGenerator;
 
-use super::{Exit, Failure, options::BackendOption, run::RunOption};
+use super::{
+    Exit, Failure,
+    options::{BackendOption, at_least_one, check_output},
+    run::RunOption,
+};
 use crate::backend::OnBackend;
 
 /// Arguments of `shortrun sample`.
@@ -18,7 +22,7 @@ pub(super) struct SampleArgs {
     #[command(flatten)]
     run: RunOption,
     /// How many images.
-    #[arg(long, default_value_t = 64, value_name = "N")]
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = at_least_one)]
     count: usize,
     /// Seed of the latents, if not the run's own.
     #[arg(long)]
@@ -46,9 +50,9 @@ pub(super) fn main(args: SampleArgs) -> Result<Exit, Failure> {
     let json = args.json;
     let report = backend.run(args)??;
     if json {
-        println!("{}", super::info::to_json(&report)?);
+        out!("{}", super::info::to_json(&report)?);
     } else {
-        println!("{} samples: {}", report.images, report.out.display());
+        out!("{} samples: {}", report.images, report.out.display());
     }
     Ok(Exit::Done)
 }
@@ -58,6 +62,8 @@ impl OnBackend for SampleArgs {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let run = self.run.load()?;
+        let out = run.file(self.out.as_deref(), "sample.png");
+        check_output(&out, "png")?;
         let config = &run.config.generator;
         let seed = self.seed.unwrap_or(run.config.training.seed);
         let generator = run.generator::<Autodiff<B>>(&device)?;
@@ -68,7 +74,6 @@ impl OnBackend for SampleArgs {
             seed,
             &device,
         )?;
-        let out = run.file(self.out.as_deref(), "sample.png");
         let shape = ImageShape::square(config.image_channels, config.image_size);
         Grid::new(shape, 8, images).write_png(&out)?;
         Ok(Report {

@@ -10,7 +10,7 @@ use shortrun_model::MultiLayerGenerator;
 
 use super::{
     Exit, Failure,
-    options::{BackendOption, ChainOptions, DataOptions},
+    options::{BackendOption, ChainOptions, DataOptions, check_output},
     run::RunOption,
 };
 use crate::backend::OnBackend;
@@ -50,10 +50,10 @@ pub(super) fn main(args: TraceArgs) -> Result<Exit, Failure> {
     let json = args.json;
     let report = backend.run(args)??;
     if json {
-        println!("{}", super::info::to_json(&report)?);
+        out!("{}", super::info::to_json(&report)?);
     } else {
-        println!("data: {}", report.data);
-        println!(
+        out!("data: {}", report.data);
+        out!(
             "chains of {} steps on {} images, sigma {:.4}, checkpoint {}: {}",
             report.steps,
             report.images,
@@ -69,6 +69,7 @@ impl OnBackend for TraceArgs {
     type Output = Result<Report, Failure>;
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        check_output(&self.out, "safetensors")?;
         let run = self.run.load()?;
         let chosen = self.data.load(&run)?;
         let inference = run.inference(&self.chain)?;

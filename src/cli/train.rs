@@ -13,12 +13,12 @@ use burn::{backend::Autodiff, prelude::*};
 use clap::{Args, Parser};
 use shortrun_data::{DataSet, ImageShape};
 use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
-use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainError};
+use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig, TrainError};
 
 use super::{Exit, Failure, options::BackendOption, run::read_config};
 use crate::{
     backend::OnBackend,
-    run_config::{DataConfig, Layers, RunConfig, generator_of, training_of},
+    run_config::{DataConfig, Layers, RunConfig, difference, generator_of, training_of},
 };
 
 /// Arguments of `shortrun train` and of the training examples.
@@ -103,21 +103,22 @@ pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result
     let run = plan.folder.clone();
     let summary = backend.run(plan)??;
     if json {
-        println!("{}", super::info::to_json(&summary)?);
+        out!("{}", super::info::to_json(&summary)?);
     } else {
         report(&summary, &run);
     }
     Ok(match summary.ending {
         Ending::Finished => Exit::Done,
         Ending::Stopped => Exit::Interrupted,
+        Ending::Diverged => Exit::Diverged,
     })
 }
 
 fn report(summary: &Summary, run: &Path) {
     let run = run.display();
-    println!("data: {}", summary.data);
+    out!("data: {}", summary.data);
     if let Some(evaluation) = &summary.evaluation {
-        println!(
+        out!(
             "test MSE {:.5} per value in [-1, 1] on {} images (mean image: {:.5})",
             evaluation.test_mse.unwrap_or(f64::NAN),
             evaluation.images,
@@ -125,11 +126,12 @@ fn report(summary: &Summary, run: &Path) {
         );
     }
     match summary.ending {
-        Ending::Finished => println!(
+        Ending::Finished => out!(
             "{} iterations done in {:.0} s; pictures: {run}/reconstructions, {run}/samples",
-            summary.iterations, summary.seconds
+            summary.iterations,
+            summary.seconds
         ),
-        Ending::Stopped => println!(
+        Ending::Stopped | Ending::Diverged => out!(
             "stopped and saved at iteration {}; go on with: shortrun train --run {run} --resume",
             summary.iterations
         ),
@@ -148,17 +150,14 @@ struct Plan {
 impl Plan {
     fn start(args: &TrainArgs, defaults: Option<ExampleDefaults>) -> Result<Self, Failure> {
         let layers = args.layers()?;
-        let source = args.data.clone().or(defaults.map(|d| d.data.to_owned()));
-        let named = DataConfig {
-            source: source.unwrap_or_else(|| "auto".to_owned()),
-            dir: args.data_dir.clone(),
+        let mut data = layers.data(&DataConfig {
+            source: defaults.map_or("auto", |d| d.data).to_owned(),
+            dir: None,
             size: 0,
-            channels: args.channels,
-        };
-        let mut data = layers.data(&named)?;
+            channels: None,
+        })?;
         if data.size == 0 {
-            let usual = DataConfig::usual_size(&data.source);
-            data.size = args.size.unwrap_or(usual);
+            data.size = DataConfig::usual_size(&data.source);
         }
         let folder = args.folder(defaults, &data.source);
         if RunFolder::open(&folder).is_ok() {
@@ -168,11 +167,14 @@ impl Plan {
             .preset
             .or(defaults.map(|d| d.preset))
             .unwrap_or(Preset::Quick);
+        // A slip in the settings is told before images are loaded.
+        let training = layers.training(&training_of(preset))?;
+        layers.generator(&preset.config(data.size, data.channels.unwrap_or(3))?)?;
         let images = load(&data, args)?;
         let shape = images.train.shape();
         let config = RunConfig {
             generator: layers.generator(&generator_of(preset, shape)?)?,
-            training: layers.training(&training_of(preset))?,
+            training,
             data,
         };
         fits(&config, shape)?;
@@ -195,46 +197,39 @@ impl Plan {
             path: folder.clone(),
             difference,
         };
-        if let Some(preset) = args.preset {
-            let [size, channels] = [config.generator.image_size, config.generator.image_channels];
-            if preset.config(size, channels)? != config.generator {
-                return Err(other(format!("its generator is not the preset {preset}")).into());
-            }
+        let stored = &config.generator;
+        let asked = match args.preset {
+            Some(preset) => preset.config(stored.image_size, stored.image_channels)?,
+            None => stored.clone(),
+        };
+        if let Some(found) = difference("generator", stored, &layers.generator(&asked)?) {
+            return Err(other(found).into());
         }
-        let stored = config.data.clone();
-        let asked = layers.data(&DataConfig {
-            source: args.data.clone().unwrap_or_else(|| stored.source.clone()),
-            dir: args.data_dir.clone().or_else(|| stored.dir.clone()),
-            size: args.size.unwrap_or(stored.size),
-            channels: args.channels.or(stored.channels),
-        })?;
+        let asked = layers.data(&config.data)?;
         // The files may have moved; what they hold may not have changed.
-        if (&asked.source, asked.size, asked.channels)
-            != (&stored.source, stored.size, stored.channels)
-        {
-            let difference = format!(
-                "it learns from '{}' at {} pixels",
-                stored.source, stored.size
-            );
-            return Err(other(difference).into());
-        }
-        if layers.generator(&config.generator)? != config.generator {
-            return Err(other("its generator has another shape".to_owned()).into());
+        let moved = DataConfig {
+            dir: asked.dir.clone(),
+            ..config.data.clone()
+        };
+        if let Some(found) = difference("data", &moved, &asked) {
+            return Err(other(found).into());
         }
         let training = layers.training(&config.training)?;
-        let fixed = [
-            ("seed", training.seed != config.training.seed),
-            (
-                "batch_size",
-                training.batch_size != config.training.batch_size,
-            ),
-            (
-                "langevin.persistent",
-                training.langevin.persistent != config.training.langevin.persistent,
-            ),
-        ];
-        if let Some((key, _)) = fixed.into_iter().find(|(_, differs)| *differs) {
-            return Err(other(format!("its {key} cannot change")).into());
+        let fixed = |training: &TrainConfig| {
+            [
+                ("seed", training.seed.to_string()),
+                ("batch_size", training.batch_size.to_string()),
+                (
+                    "langevin.persistent",
+                    training.langevin.persistent.to_string(),
+                ),
+            ]
+        };
+        for ((key, stored), (_, asked)) in fixed(&config.training).into_iter().zip(fixed(&training))
+        {
+            if stored != asked {
+                return Err(other(format!("{key} is {stored}, not {asked}")).into());
+            }
         }
         config.data = asked;
         config.training = training;
@@ -262,11 +257,30 @@ impl TrainArgs {
         for assignment in &self.set {
             layers.set(assignment)?;
         }
+        // Flags of their own come last: they win over --config and --set.
+        let number = |value: u64, flag: &str| {
+            i64::try_from(value).map_err(|_| {
+                let text = format!("{flag} {value}: must be at most {}", i64::MAX);
+                Failure::Usage(text)
+            })
+        };
         if let Some(steps) = self.steps {
-            layers.set(&format!("iterations={steps}"))?;
+            layers.put("iterations", number(steps, "--steps")?);
         }
         if let Some(seed) = self.seed {
-            layers.set(&format!("seed={seed}"))?;
+            layers.put("seed", number(seed, "--seed")?);
+        }
+        if let Some(source) = &self.data {
+            layers.put("data.source", source.as_str());
+        }
+        if let Some(dir) = &self.data_dir {
+            layers.put("data.dir", dir.to_string_lossy().into_owned());
+        }
+        if let Some(size) = self.size {
+            layers.put("data.size", number(size as u64, "--size")?);
+        }
+        if let Some(channels) = self.channels {
+            layers.put("data.channels", number(channels as u64, "--channels")?);
         }
         Ok(layers)
     }
@@ -299,7 +313,7 @@ fn load(data: &DataConfig, args: &TrainArgs) -> Result<DataSet, Failure> {
     }
     let images = spec.load()?;
     if !args.json {
-        println!(
+        out!(
             "data: {} ({} training, {} test images)",
             images.provenance,
             images.train.len(),
@@ -340,19 +354,19 @@ impl OnBackend for Plan {
         let mut progress = if self.quiet {
             Progress::hidden()
         } else {
-            println!(
+            out!(
                 "generator: L = {}, latents {:?} (top first), {} parameters, on {}",
                 layers.count(),
                 layers.sizes(),
                 Parameters::of(&model).total,
                 B::name(&device)
             );
-            println!("run: {}", self.folder.display());
+            out!("run: {}", self.folder.display());
             Progress::visible(total)
         };
         let mut session = if self.resume {
             let folder = RunFolder::open(&self.folder)?;
-            let (session, damaged) = Session::<B, Model<B>>::resume(
+            let (session, messages) = Session::<B, Model<B>>::resume(
                 training,
                 model,
                 layers,
@@ -361,10 +375,8 @@ impl OnBackend for Plan {
                 &device,
             )?;
             folder.rewrite_config(&text)?;
-            for message in damaged {
-                progress.say(&format!(
-                    "warning: {message}; the checkpoint before it is used"
-                ));
+            for message in messages {
+                progress.say(&format!("warning: {message}"));
             }
             progress.say(&format!("resuming at iteration {}", session.iteration()));
             session
@@ -384,7 +396,7 @@ fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
         if asked.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this iteration; interrupt again to stop at once");
+        err!("stopping after this iteration; interrupt again to stop at once");
     })
     .map_err(|error| Failure::Other(format!("cannot listen for interrupts: {error}")))?;
     Ok(stop)

@@ -47,7 +47,7 @@ impl LearningRate {
 
 /// The observation noise: the standard deviation of a pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Sigma {
     /// The same throughout: `sigma = 0.15`.
     Constant(f64),

@@ -1,0 +1,312 @@
+//! Wrong input: an exit code, one clear line, no panic, and nothing touched.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::*;
+
+/// The first line of an error names all of these.
+fn names(error: &str, parts: &[&str]) {
+    let first = error.lines().next().unwrap();
+    for part in parts {
+        assert!(first.contains(part), "'{part}' is not in: {error}");
+    }
+}
+
+const COMMANDS: [&[&str]; 6] = [
+    &["reconstruct"],
+    &["sample"],
+    &["info"],
+    &["export", "--out", "w.safetensors"],
+    &["trace", "--out", "t.safetensors"],
+    &["train", "--resume"],
+];
+
+#[test]
+fn a_folder_without_a_run() {
+    let folder = workplace();
+    for command in COMMANDS {
+        let arguments = [command, &["--run", "nowhere"]].concat();
+        let error = refused(folder.path(), &arguments, 1);
+        names(
+            &error,
+            &["nowhere holds no run", "shortrun train --run nowhere"],
+        );
+    }
+    assert!(!folder.path().join("nowhere").exists());
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_backend_that_was_not_compiled_in() {
+    let folder = workplace();
+    for command in COMMANDS {
+        let arguments = [command, &["--run", "nowhere", "--backend", "cuda"]].concat();
+        names(&refused(folder.path(), &arguments, 1), &["--features cuda"]);
+    }
+}
+
+#[test]
+fn settings_that_do_not_exist_or_make_no_sense() {
+    let folder = workplace();
+    let refuse = |set: &str, parts: &[&str]| {
+        names(
+            &refused(folder.path(), &tiny(&["--run", "run", "--set", set]), 1),
+            parts,
+        );
+        assert!(!folder.path().join("run").exists());
+    };
+    refuse("batchsize=3", &["batchsize", "batch_size"]);
+    refuse("langevin.stepz=3", &["stepz", "steps"]);
+    refuse("generator.feature=3", &["generator", "feature"]);
+    refuse("data.sizes=3", &["data", "sizes"]);
+    refuse("batch_size=many", &["batch_size", "many"]);
+    refuse("batch_size=-1", &["batch_size"]);
+    refuse("batch_size=0", &["batch_size", "at least 1"]);
+    refuse("generator.features=0", &["features", "at least 1"]);
+    refuse("generator.features=x", &["generator.features"]);
+    refuse("generator.latents=[2, 0]", &["latent", "[2, 0]"]);
+    refuse("generator.image_size=30", &["image_size", "28, 32 or 64"]);
+    refuse("learning_rate=fast", &["learning_rate", "1e-4"]);
+    refuse("learning_rate=inf", &["learning_rate", "inf"]);
+    refuse("sigma=0", &["sigma", "above 0"]);
+    refuse("sigma.begin=0.3", &["sigma"]);
+    refuse("langevin.step_size=0.05", &["step_size", "eta", "drift"]);
+    refuse("langevin.step_size.eta=-1", &["step_size"]);
+    refuse("generator=3", &["generator", "table"]);
+    for set in ["batch_size", "=3", "langevin.=3"] {
+        refuse(set, &["write key=value"]);
+    }
+}
+
+#[test]
+fn numbers_and_files_that_cannot_be() {
+    let folder = trained();
+    let here = folder.path();
+    for command in ["reconstruct", "sample"] {
+        let error = refused(here, &[command, "--run", "run", "--count", "0"], 2);
+        names(&error, &["--count", "at least 1"]);
+        let error = refused(
+            here,
+            &[command, "--run", "run", "--out", "no/such/f.png"],
+            1,
+        );
+        names(&error, &["no/such/f.png", "no folder no/such"]);
+        let error = refused(here, &[command, "--run", "run", "--out", "f.gif"], 2);
+        names(&error, &["f.gif", ".png"]);
+    }
+    for command in ["export", "trace"] {
+        let error = refused(
+            here,
+            &[command, "--run", "run", "--out", "no/f.safetensors"],
+            1,
+        );
+        names(&error, &["no/f.safetensors", "no folder no"]);
+        // A folder is in the way.
+        fs::create_dir_all(here.join("d.safetensors")).unwrap();
+        let error = refused(
+            here,
+            &[command, "--run", "run", "--out", "d.safetensors"],
+            1,
+        );
+        names(&error, &["d.safetensors"]);
+    }
+    let reconstruct = |more: &[&str], code: i32| {
+        refused(
+            here,
+            &[&["reconstruct", "--run", "run"], more].concat(),
+            code,
+        )
+    };
+    names(
+        &reconstruct(&["--langevin-steps", "0"], 2),
+        &["--langevin-steps", "at least 1"],
+    );
+    names(
+        &reconstruct(&["--step-size", "0.05"], 2),
+        &["eta=0.05", "drift=0.00125"],
+    );
+    names(
+        &reconstruct(&["--step-size", "eta=-1"], 2),
+        &["not negative"],
+    );
+    names(&reconstruct(&["--split", "half"], 2), &["half"]);
+    names(&reconstruct(&["--data", "no.npy"], 1), &["no.npy"]);
+    names(&reconstruct(&["--data", "svnh"], 1), &["svnh", "mnist"]);
+    names(&refused(here, &["info"], 2), &["required"]);
+
+    let whole = fs::read(here.join("tiny.npy")).unwrap();
+    fs::write(here.join("cut.npy"), &whole[..whole.len() - 100]).unwrap();
+    names(
+        &reconstruct(&["--data", "cut.npy"], 1),
+        &["cut.npy", "cut off"],
+    );
+    fs::write(
+        here.join("float.npy"),
+        npy("<f4", &[1, 28, 28, 1], &[0; 4 * 784]),
+    )
+    .unwrap();
+    names(
+        &reconstruct(&["--data", "float.npy"], 1),
+        &["float.npy", "<f4"],
+    );
+    fs::write(here.join("text.npy"), "<!DOCTYPE html>").unwrap();
+    names(&reconstruct(&["--data", "text.npy"], 1), &["text.npy"]);
+}
+
+#[test]
+fn a_run_in_use_or_of_another_configuration_stays_as_it_is() {
+    let folder = trained();
+    let here = folder.path();
+    let before = kept(&here.join("run"));
+    let error = refused(here, &tiny(&["--run", "run", "--steps", "6"]), 1);
+    names(&error, &["run already holds a run", "--resume"]);
+    write_npy(&here.join("other.npy"), 20);
+    for (other, parts) in [
+        (&["--seed", "9"][..], &["seed is 1, not 9"][..]),
+        (
+            &["--preset", "table4"],
+            &["generator.features is 4, not 64"],
+        ),
+        (
+            &["--data", "other.npy"],
+            &["data.source", "tiny.npy", "other.npy"],
+        ),
+        (&["--size", "32"], &["data.size is 28, not 32"]),
+        (
+            &["--set", "generator.features=5"],
+            &["generator.features is 4, not 5"],
+        ),
+        (&["--set", "batch_size=4"], &["batch_size is 3, not 4"]),
+        (
+            &["--set", "langevin.persistent=true"],
+            &["langevin.persistent is false"],
+        ),
+        (&["--steps", "5"], &["iterations is 5", "has done 6"]),
+        (&["--set", "sigma=-1"], &["sigma"]),
+    ] {
+        let arguments = [&["train", "--run", "run", "--resume", "--json"], other].concat();
+        names(&refused(here, &arguments, 1), parts);
+        assert!(kept(&here.join("run")) == before, "{other:?}");
+    }
+    // A .npy file with other images under the same name.
+    write_npy(&here.join("tiny.npy"), 30);
+    let error = refused(here, &["train", "--run", "run", "--resume", "--json"], 1);
+    names(&error, &["images are 18", "not 27"]);
+    assert!(kept(&here.join("run")) == before);
+    // The command that made the run, and --resume, is no other configuration.
+    write_npy(&here.join("tiny.npy"), 20);
+    done(here, &tiny(&["--run", "run", "--resume", "--steps", "7"]));
+    names(&refused(here, &["train", "--resume"], 2), &["required"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written() {
+    let folder = workplace();
+    fs::write(folder.path().join("file"), "").unwrap();
+    for run in ["file/run", "/proc/none/run"] {
+        let output = output(folder.path(), &tiny(&["--run", run, "--steps", "2"]));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        names(&error, &[run]);
+    }
+}
+
+#[test]
+fn a_configuration_file_that_is_wrong_is_named() {
+    let folder = workplace();
+    let refuse = |text: &str, parts: &[&str]| {
+        fs::write(folder.path().join("c.toml"), text).unwrap();
+        names(
+            &refused(folder.path(), &["train", "--config", "c.toml"], 1),
+            parts,
+        );
+    };
+    refuse("batch_size = ", &["c.toml", "line 1"]);
+    refuse("batchsize = 3", &["batchsize"]);
+    names(
+        &refused(folder.path(), &["train", "--config", "d.toml"], 1),
+        &["d.toml"],
+    );
+}
+
+#[test]
+fn flags_win_over_the_configuration_file() {
+    let folder = trained();
+    let here = folder.path();
+    write_npy(&here.join("other.npy"), 30);
+    done(
+        here,
+        &[
+            "train",
+            "--config",
+            "run/config.toml",
+            "--data",
+            "other.npy",
+            "--steps",
+            "2",
+            "--seed",
+            "4",
+            "--run",
+            "second",
+        ],
+    );
+    let info = json(here, &["info", "--run", "second", "--json"]);
+    assert_eq!(info["data"]["source"], "other.npy");
+    assert_eq!(info["state"]["images"], 27);
+    assert_eq!(
+        (&info["training"]["seed"], &info["state"]["iteration"]),
+        (&4.into(), &2.into())
+    );
+}
+
+#[test]
+fn skipped_updates_end_with_exit_code_3_and_advice() {
+    let folder = workplace();
+    let wild = [
+        "--set",
+        "langevin.step_size.eta=3",
+        "--set",
+        "max_skipped=3",
+    ];
+    let arguments = tiny(&[&["--run", "run", "--steps", "9"][..], &wild].concat());
+    let output = output(folder.path(), &arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{error}");
+    let last = error.lines().last().unwrap();
+    for part in [
+        "error: stopped at iteration 3",
+        "diverged at step",
+        "sigma",
+        "--set langevin",
+    ] {
+        assert!(last.contains(part), "{error}");
+    }
+    for line in metrics(&folder.path().join("run")) {
+        assert!(line["skipped"].is_string());
+    }
+}
+
+#[test]
+fn a_hand_edited_shape_is_refused_without_a_panic() {
+    let folder = trained();
+    let config = folder.path().join("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("features = 4", "features = 6")).unwrap();
+    for arguments in [
+        &["sample", "--run", "run"][..],
+        &["train", "--run", "run", "--resume", "--json"],
+    ] {
+        names(
+            &refused(folder.path(), arguments, 1),
+            &["another shape", "config.toml"],
+        );
+    }
+    fs::write(&config, "no = toml = at all").unwrap();
+    names(
+        &refused(folder.path(), &["sample", "--run", "run"], 1),
+        &["config.toml"],
+    );
+}
