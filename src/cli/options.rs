@@ -161,7 +161,7 @@ impl ChainOptions {
             Some(step) => step.into(),
             None => training.step_sizes(run.last_iteration()),
         };
-        if let Some(given) = sizes.len().filter(|given| *given != steps) {
+        if let Some(given) = sizes.count().filter(|given| *given != steps) {
             return Err(Failure::Usage(format!(
                 "the run has a step size for each of {given} steps; for {steps} give one for all \
                  (--step-size eta=…)"
