@@ -85,7 +85,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         chain: ShortRun::new(60, config.langevin.step_size.clone())?,
         sigma: config.sigma.last(),
         seed: config.seed,
-        layers: LatentLayers::new(&[LATENTS])?,
+        layers: LatentLayers::new([LATENTS])?,
     };
 
     let device = Default::default();
