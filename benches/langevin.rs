@@ -31,7 +31,7 @@ fn step_of(posterior: &impl EnergyGradient<Flex>, dim: usize) -> impl FnMut() {
         let (_, gradient) = posterior.energy_and_gradient(latents.clone());
         let noise = normal([BATCH, dim], 2);
         let moved = langevin_step(latents.clone(), gradient, Some(noise), step);
-        criterion::black_box(moved.into_data());
+        std::hint::black_box(moved.into_data());
     }
 }
 
