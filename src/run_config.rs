@@ -371,6 +371,7 @@ pub fn generator_of(preset: Preset, images: ImageShape) -> Result<GeneratorConfi
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -45,7 +45,7 @@ pub fn trace<B: Backend, G: Learnable<B>>(
         let energy = Tensor::cat(vec![run.energy, last], 0);
         let [noise, z, energies, gradient0, z0] = &mut parts;
         noise.push(trace.noise);
-        z0.push(trace.positions.clone().slice([0..1]));
+        z0.push(trace.positions.clone().narrow(0, 0, 1));
         z.push(trace.positions);
         energies.push(energy.unsqueeze_dim(2));
         gradient0.push(trace.gradient0.unsqueeze_dim(0));

@@ -211,7 +211,10 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
                     advice: skip.advice().to_owned(),
                 });
             }
-            saved = self.state.iteration % self.config.checkpoint.every == 0;
+            saved = self
+                .state
+                .iteration
+                .is_multiple_of(self.config.checkpoint.every);
             if saved {
                 evaluation = Some(self.checkpoint(&mut log, progress)?);
             }
@@ -244,7 +247,7 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         progress: &mut Progress,
     ) -> Result<Learned, TrainError> {
         let places = batches.indices(self.state.iteration);
-        let logged = (self.state.iteration + 1) % self.config.log_every == 0;
+        let logged = (self.state.iteration + 1).is_multiple_of(self.config.log_every);
         let images = self.images(&places);
         let learned = self
             .learner

@@ -1,5 +1,5 @@
 //! Folders that cannot be used.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
 

@@ -28,7 +28,7 @@ fn split_run_is_the_same(config: &TrainConfig, first: u64) {
     // The run that ended early was evaluated at its end, in addition.
     let here = |record: &Record| !matches!(record, Record::Evaluation(e) if e.iteration == first);
     let (whole, mut split) = (records(&whole), records(&split));
-    if first % config.checkpoint.every != 0 {
+    if !first.is_multiple_of(config.checkpoint.every) {
         split.retain(here);
     }
     assert_eq!(whole, split);
