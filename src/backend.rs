@@ -116,6 +116,7 @@ impl fmt::Display for BackendName {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

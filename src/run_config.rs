@@ -340,7 +340,7 @@ pub fn training_of(preset: Preset) -> TrainConfig {
     TrainConfig {
         iterations: 1_000,
         batch_size: 32,
-        learning_rate: LearningRate::Pieces(vec![(0, 6e-4), (700, 2e-4)]),
+        learning_rate: LearningRate::Pieces(vec![(0, 5e-4), (700, 2e-4)]),
         sigma: Sigma::Annealed {
             start: 0.3,
             end: 0.15,
@@ -371,6 +371,7 @@ pub fn generator_of(preset: Preset, images: ImageShape) -> Result<GeneratorConfi
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

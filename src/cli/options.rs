@@ -159,7 +159,7 @@ impl ChainOptions {
         let steps = self.langevin_steps.unwrap_or(training.langevin.steps);
         let sizes = match self.step_size {
             Some(step) => step.into(),
-            None => training.step_sizes(run.last_iteration()),
+            None => run.step_sizes(),
         };
         if let Some(given) = sizes.count().filter(|given| *given != steps) {
             return Err(Failure::Usage(format!(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use clap::Args;
 use shortrun_eval::Inference;
+use shortrun_langevin::StepSizes;
 use shortrun_model::MultiLayerGenerator;
 use shortrun_train::{Checkpoint, RunFolder};
 
@@ -68,6 +69,14 @@ impl LoadedRun {
     /// The iteration the checkpoint's weights came from, counted from 0.
     pub(super) fn last_iteration(&self) -> u64 {
         self.checkpoint.state.iteration.saturating_sub(1)
+    }
+
+    /// The step sizes at this checkpoint.
+    pub(super) fn step_sizes(&self) -> StepSizes {
+        let training = &self.config.training;
+        training
+            .step_sizes(self.last_iteration())
+            .scaled(self.checkpoint.state.step_factor)
     }
 
     /// How latents are inferred at this checkpoint, with what the options change.

@@ -87,6 +87,7 @@ fn mse(a: &[f32], b: &[f32]) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use shortrun_data::ImageShape;

@@ -87,13 +87,19 @@ pub fn save<B: Backend>(
     let store_error = |error: SafetensorsStoreError| file(std::io::Error::other(error));
     let config = serde_json::to_string(generator.config()).map_err(|e| file(e.into()))?;
     let mut store = SafetensorsStore::from_bytes(None)
+        // One key only: with more, their order in the file would change from run to run.
         .clear_metadata()
-        .metadata("format", "pt")
         .metadata(CONFIG_KEY, config)
         .with_to_adapter(BurnToPyTorchAdapter);
     generator.save_into(&mut store).map_err(store_error)?;
     let bytes = store.get_bytes().map_err(store_error)?;
-    fs::write(path, bytes).map_err(file)
+    // Whole or not at all: a full disk leaves an older file as it was.
+    let temporary = path.with_extension("unfinished");
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        let _ = fs::remove_file(&temporary);
+        file(source)
+    })
 }
 
 /// Reads a generator: its configuration, then its weights. Every tensor must be there, in shape.

@@ -30,7 +30,7 @@ const UNFINISHED: &str = ".unfinished-";
 const DAMAGED: &str = "damaged-";
 
 /// The counters of a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Iterations done.
     pub iteration: u64,
@@ -38,12 +38,30 @@ pub struct State {
     pub skipped: u64,
     /// Updates not taken since the last one that was.
     pub skipped_in_a_row: u64,
+    /// What the step sizes of the settings are multiplied by (every eta): 1, or less for a while
+    /// after chains diverged.
+    pub step_factor: f64,
     /// The iteration of the best checkpoint and its test error.
     pub best: Option<(u64, f64)>,
     /// Name of the data set.
     pub data: String,
     /// Number of training images.
     pub images: usize,
+}
+
+impl State {
+    /// A run of these images that has not begun.
+    pub fn new(data: &str, images: usize) -> Self {
+        Self {
+            iteration: 0,
+            skipped: 0,
+            skipped_in_a_row: 0,
+            step_factor: 1.0,
+            best: None,
+            data: data.to_owned(),
+            images,
+        }
+    }
 }
 
 /// A checkpoint that was refused.

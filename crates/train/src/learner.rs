@@ -96,9 +96,8 @@ impl Skip {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Diverged(_) => {
-                "Lower the step size (--set langevin.step_size.eta=…), anneal sigma to a higher \
-                 value (--set sigma=…), or let the step follow sigma (--set \
-                 langevin.follow_sigma=true)."
+                "If it goes on, lower the learning rate (--set learning_rate=…) or the step size \
+                 (--set langevin.step_size.eta=…), or keep sigma higher (--set sigma=…)."
             }
             Self::Loss { .. } | Self::Gradient => {
                 "Lower the learning rate (--set learning_rate=…)."
@@ -143,10 +142,10 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         iteration: u64,
         images: Tensor<B, 4>,
         places: &[usize],
+        step_sizes: StepSizes,
         with_mse: bool,
     ) -> Result<Learned, TrainError> {
         let sigma = self.config.sigma.at(iteration);
-        let step_sizes = self.config.step_sizes(iteration);
         let observation = Observation::new(images, sigma)?;
         let (latents, energies) = self.infer(iteration, &observation, places, &step_sizes)?;
         let [n, dim] = latents.dims();

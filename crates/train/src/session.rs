@@ -10,16 +10,22 @@ use burn::{prelude::*, tensor::TensorData};
 use serde::{Deserialize, Serialize};
 use shortrun_data::{Batches, DataSet};
 use shortrun_eval::{Grid, Inference, mean_image_mse, reconstruct, sample};
-use shortrun_langevin::{LatentLayers, ShortRun};
+use shortrun_langevin::{LatentLayers, ShortRun, StepSizes};
 use shortrun_model::{Generator, Learnable};
 
 use crate::{
     Checkpoint, Evaluation, Learned, Learner, Metrics, MetricsLog, Progress, Record, RunFolder,
-    State, TrainConfig, TrainError, folder::write_atomically,
+    Skip, State, TrainConfig, TrainError, folder::write_atomically,
 };
 
 /// Columns of the picture grids.
 const COLUMNS: usize = 8;
+
+/// A chain that diverged once will do so again while the weights stay as they are, and they stay
+/// while updates are skipped: so each skip lowers eta by this factor, and the updates after it
+/// bring it back.
+const BACK_OFF: f64 = 0.8;
+const RECOVERY: f64 = 1.02;
 
 /// A request to stop after the present iteration, from a signal handler or another thread.
 pub type Stop = AtomicBool;
@@ -99,11 +105,7 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
             _lock: lock,
             mean_image: data.train.mean_image(),
             learner: Learner::new(generator, layers.clone(), &config, data.train.len(), device),
-            state: State {
-                data: data.name.clone(),
-                images: data.train.len(),
-                ..State::default()
-            },
+            state: State::new(&data.name, data.train.len()),
             device: device.clone(),
             config,
             layers,
@@ -249,9 +251,10 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         let places = batches.indices(self.state.iteration);
         let logged = (self.state.iteration + 1).is_multiple_of(self.config.log_every);
         let images = self.images(&places);
-        let learned = self
-            .learner
-            .iterate(self.state.iteration, images, &places, logged)?;
+        let step_sizes = self.step_sizes(self.state.iteration);
+        let learned =
+            self.learner
+                .iterate(self.state.iteration, images, &places, step_sizes, logged)?;
         self.state.iteration += 1;
         progress.advance(self.state.iteration);
         if logged || learned.skipped.is_some() {
@@ -261,10 +264,16 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
             log.write(&Record::Train(metrics))?;
         }
         match &learned.skipped {
-            None => self.state.skipped_in_a_row = 0,
+            None => {
+                self.state.skipped_in_a_row = 0;
+                self.state.step_factor = (self.state.step_factor * RECOVERY).min(1.0);
+            }
             Some(skip) => {
                 self.state.skipped += 1;
                 self.state.skipped_in_a_row += 1;
+                if matches!(skip, Skip::Diverged(_)) {
+                    self.state.step_factor *= BACK_OFF;
+                }
                 progress.say(&format!(
                     "iteration {}: update skipped, {}. {}",
                     self.state.iteration,
@@ -274,6 +283,13 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
             }
         }
         Ok(learned)
+    }
+
+    /// The step sizes of the settings, lowered for a while if chains diverged.
+    fn step_sizes(&self, iteration: u64) -> StepSizes {
+        self.config
+            .step_sizes(iteration)
+            .scaled(self.state.step_factor)
     }
 
     /// Writes `summary.json`.
@@ -337,7 +353,7 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         let (test, shape) = (&self.data.test, self.data.test.shape());
         let last = iteration.saturating_sub(1);
         let inference = Inference {
-            chain: ShortRun::new(self.config.langevin.steps, self.config.step_sizes(last))?,
+            chain: ShortRun::new(self.config.langevin.steps, self.step_sizes(last))?,
             sigma: self.config.sigma.at(last),
             seed: self.config.seed,
             layers: self.layers.clone(),

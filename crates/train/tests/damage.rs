@@ -104,7 +104,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_old_ones() {
     let learner = Learner::<Flex, Tiny>::new(model, layers, &config, 7, &Default::default());
     let state = State {
         iteration: 12,
-        ..State::default()
+        ..State::new("tiny", 7)
     };
     // A file where the folder being written has to go.
     fs::write(dir.path().join("checkpoints/.unfinished-12"), "").unwrap();

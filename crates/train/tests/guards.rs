@@ -180,7 +180,13 @@ fn a_few_diverged_chains_are_left_out_whole() {
     let images = Tensor::<Flex, 1>::from_floats(images.as_slice(), &device).reshape([7, 1, 28, 28]);
     for iteration in 0..3 {
         let learned = learner
-            .iterate(iteration, images.clone(), &[0, 1, 2, 3, 4, 5, 6], false)
+            .iterate(
+                iteration,
+                images.clone(),
+                &[0, 1, 2, 3, 4, 5, 6],
+                config.step_sizes(iteration),
+                false,
+            )
             .unwrap();
         // Later all chains may be among the good ones: those persist, the others start again.
         assert!(learned.diverged < 1.0 && (iteration > 0 || learned.diverged > 0.0));
