@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use shortrun_data::{DataSpec, ImageShape, Source};
 use shortrun_langevin::{StepSize, StepSizes};
 use shortrun_model::{ConfigError, GeneratorConfig, Preset};
-use shortrun_train::{CheckpointConfig, LangevinConfig, LearningRate, Sigma, TrainConfig};
+use shortrun_train::{
+    AdamConfig, CheckpointConfig, LangevinConfig, LearningRate, Sigma, TrainConfig,
+};
 use thiserror::Error;
 use toml::{Table, Value};
 
@@ -340,7 +342,11 @@ pub fn training_of(preset: Preset) -> TrainConfig {
     TrainConfig {
         iterations: 1_000,
         batch_size: 32,
-        learning_rate: LearningRate::Pieces(vec![(0, 5e-4), (700, 2e-4)]),
+        learning_rate: LearningRate::Pieces(vec![(0, 3e-4), (800, 1e-4)]),
+        adam: AdamConfig {
+            beta1: 0.9,
+            ..paper.adam
+        },
         sigma: Sigma::Annealed {
             start: 0.3,
             end: 0.15,
