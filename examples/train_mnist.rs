@@ -1,4 +1,4 @@
-//! Expected: test MSE well below a quarter of the mean image's, legible digits; see README.
+//! Expected: test MSE about a quarter of the mean image's, most digits legible; see README.
 //!
 //! Learns handwritten digits on the CPU from MNIST's four idx files in `datasets/mnist`
 //! (`--download` fetches them, `--data-dir` names another folder). `--help` lists the flags; they
