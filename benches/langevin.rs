@@ -30,7 +30,7 @@ fn step_of(posterior: &impl EnergyGradient<Flex>, dim: usize) -> impl FnMut() {
     move || {
         let (_, gradient) = posterior.energy_and_gradient(latents.clone());
         let noise = normal([BATCH, dim], 2);
-        let moved = langevin_step(latents.clone(), gradient, Some(noise), step);
+        let moved = langevin_step(latents.clone(), gradient, Some(noise), &step.into());
         std::hint::black_box(moved.into_data());
     }
 }

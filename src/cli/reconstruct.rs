@@ -125,16 +125,15 @@ impl OnBackend for ReconstructArgs {
         }
         let mse = found.mse();
         let steps = inference.chain.steps();
-        let sizes = inference.chain.step_sizes();
-        let listed = sizes.count().unwrap_or(1);
+        let sizes = inference.chain.step_sizes().sizes();
         Ok(Report {
             mse: mse.is_finite().then_some(mse),
             mean_image_mse: mean_image_mse(&chosen.mean_image()?, &chosen.images, count),
             images: count,
             steps,
             step_size: StepSizeReport {
-                eta: (0..listed).map(|k| sizes.at(k).eta()).collect(),
-                drift: sizes.drifts(listed),
+                eta: sizes.iter().map(|step| step.eta()).collect(),
+                drift: sizes.iter().map(|step| step.drift()).collect(),
             },
             sigma: inference.sigma,
             diverged: found.divergence.map_or(0.0, |found| found.share),

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use shortrun_data::Images;
+use shortrun_langevin::{ShortRun, StepSize, StepSizes};
 use shortrun_model::Learnable;
 
 use crate::{EvalError, Inference, inference::host};
@@ -12,12 +13,13 @@ use crate::{EvalError, Inference, inference::host};
 /// Everything a chain on N images did, with K steps in d dimensions.
 ///
 /// Names and shapes in the file: `x` `[N, c, h, w]`, `z0` `[N, d]`, `noise` `[K, N, d]`, `z`
-/// `[K+1, N, d]`, `energy` `[K+1, N]`, `gradient0` `[N, d]`, `step_sizes` `[K]` (drift form s) and
+/// `[K+1, N, d]`, `energy` `[K+1, N]`, `gradient0` `[N, d]`, `step_sizes` `[K]` (drift form s; `[K, d]` if each layer has its own) and
 /// `sigma` `[1]`; all float32 but `step_sizes` and `sigma`, which are float64.
 #[derive(Clone, Debug, Default)]
 pub struct ChainTrace {
     tensors: Vec<(&'static str, Vec<usize>, Vec<f32>)>,
-    step_sizes: Vec<f64>,
+    /// Drift form: `[K]`, or `[K, d]` if the layers have their own.
+    step_sizes: (Vec<usize>, Vec<f64>),
     sigma: f64,
 }
 
@@ -63,9 +65,21 @@ pub fn trace<B: Backend, G: Learnable<B>>(
     tensors.push(("gradient0", vec![n, d], host(gradient0)));
     Ok(ChainTrace {
         tensors,
-        step_sizes: inference.chain.step_sizes().drifts(inference.chain.steps()),
+        step_sizes: drifts(&inference.chain, d),
         sigma: inference.sigma,
     })
+}
+
+/// The drifts of a chain, with their shape.
+fn drifts(chain: &ShortRun, d: usize) -> (Vec<usize>, Vec<f64>) {
+    let (steps, sizes) = (chain.steps(), chain.step_sizes());
+    let width = match sizes {
+        StepSizes::Constant(_) | StepSizes::PerStep(_) => None,
+        StepSizes::PerLayer { .. } => Some(d),
+    };
+    let rows = (0..steps).flat_map(|k| sizes.by_dimension(k, width.unwrap_or(1)));
+    let shape = std::iter::once(steps).chain(width).collect();
+    (shape, rows.map(StepSize::drift).collect())
 }
 
 impl ChainTrace {
@@ -90,12 +104,13 @@ impl ChainTrace {
             let values = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             bytes.push((name, shape.clone(), Dtype::F32, values));
         }
-        for (name, values) in [
-            ("step_sizes", self.step_sizes.as_slice()),
-            ("sigma", &[self.sigma]),
+        let (shape, step_sizes) = &self.step_sizes;
+        for (name, shape, values) in [
+            ("step_sizes", shape.clone(), step_sizes.as_slice()),
+            ("sigma", vec![1], &[self.sigma]),
         ] {
             let bits = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            bytes.push((name, vec![values.len()], Dtype::F64, bits));
+            bytes.push((name, shape, Dtype::F64, bits));
         }
         let views = bytes
             .iter()

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use thiserror::Error;
 
-use crate::{Diagnostics, EnergyGradient, LatentLayers, NoiseKey, StepSize, StepSizes, Trace};
+use crate::{Diagnostics, EnergyGradient, LatentLayers, NoiseKey, Step, StepSizes, Trace};
 
 /// A chain that cannot be run as asked.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -16,6 +16,14 @@ pub enum ChainError {
     StepSizeCount {
         /// K.
         steps: usize,
+        /// How many step sizes were given.
+        sizes: usize,
+    },
+    /// Per-layer sizes for another number of layers.
+    #[error("there are {layers} latent layers but {sizes} step sizes; give one for each layer")]
+    LayerCount {
+        /// L.
+        layers: usize,
         /// How many step sizes were given.
         sizes: usize,
     },
@@ -66,11 +74,11 @@ pub fn langevin_step<B: Backend>(
     latents: Tensor<B, 2>,
     gradient: Tensor<B, 2>,
     noise: Option<Tensor<B, 2>>,
-    step: StepSize,
+    step: &Step<B>,
 ) -> Tensor<B, 2> {
-    let moved = latents - gradient * step.drift();
+    let moved = latents - step.drift(gradient);
     match noise {
-        Some(noise) => moved + noise * step.eta(),
+        Some(noise) => moved + step.diffusion(noise),
         None => moved,
     }
 }
@@ -143,7 +151,7 @@ impl ShortRun {
     /// Runs the chain from `start` (`[n, d]`), one chain for each row.
     ///
     /// # Errors
-    /// If given noise or layers do not fit the latents.
+    /// If given noise, layers or step sizes do not fit the latents.
     pub fn run<B: Backend>(
         &self,
         posterior: &impl EnergyGradient<B>,
@@ -168,7 +176,7 @@ impl ShortRun {
             if let Some(recorder) = &mut diagnostics {
                 recorder.record(&gradient, &latents, &start);
             }
-            latents = langevin_step(latents, gradient, noise, self.step_sizes.at(k));
+            latents = langevin_step(latents, gradient, noise, &self.step_sizes.step(k, &device));
             energies.push(energy.unsqueeze_dim::<2>(0));
             if let Some(recorder) = &mut trace {
                 recorder.position(latents.clone());
@@ -192,6 +200,7 @@ impl ShortRun {
                 return Err(ChainError::NoiseShape { found, expected });
             }
         }
+        self.step_sizes.check(self.steps, d)?;
         match &self.layers {
             Some(layers) if layers.dim() != d => Err(ChainError::LayerSize {
                 layers: layers.dim(),

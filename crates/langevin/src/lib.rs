@@ -34,17 +34,21 @@
 //! ```
 
 mod chain;
+mod curvature;
 mod diagnostics;
 mod layers;
 mod noise;
 mod persistent;
 mod posterior;
 mod step_size;
+mod step_sizes;
 
 pub use chain::{ChainError, Noise, Run, ShortRun, langevin_step};
+pub use curvature::{Autodiff2, Autodiff3, ByNestedAutodiff, Curvature};
 pub use diagnostics::{Diagnostics, Divergence, Trace};
 pub use layers::{LatentLayers, LayersError};
 pub use noise::{NoiseKey, Purpose};
 pub use persistent::PersistentChains;
 pub use posterior::{ByAutodiff, EnergyGradient, Posterior, gradient_by_autodiff};
-pub use step_size::{StepSize, StepSizeError, StepSizes};
+pub use step_size::{StepSize, StepSizeError};
+pub use step_sizes::{Step, StepSizes};

@@ -9,6 +9,17 @@ use burn::{backend::Autodiff, prelude::*, tensor::backend::AutodiffBackend};
 pub trait Posterior<B: Backend> {
     /// Energies `[n]` (nats) of latents `[n, d]`.
     fn energy(&self, latents: Tensor<B, 2>) -> Tensor<B, 1>;
+
+    /// The posterior of every example `times` times over, the copies one after the other; `None`
+    /// (the default) if that cannot be had. With it, second derivatives work on many directions at
+    /// once rather than on one.
+    fn repeated(&self, times: usize) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = times;
+        None
+    }
 }
 
 /// Energy and gradient in the latents, by whatever means: what the chain runs on.

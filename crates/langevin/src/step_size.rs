@@ -72,6 +72,9 @@ impl From<StepSize> for Written {
 }
 
 impl StepSize {
+    /// No step at all.
+    pub(crate) const ZERO: Self = Self { eta: 0.0 };
+
     /// The step with noise `eta` and drift `eta² / 2`, as in the authors' code.
     ///
     /// # Errors
@@ -101,6 +104,13 @@ impl StepSize {
         self.eta
     }
 
+    /// The step with eta multiplied by `factor` (so drift by its square).
+    pub fn scaled(self, factor: f64) -> Self {
+        Self {
+            eta: self.eta * factor,
+        }
+    }
+
     /// `s`: the factor of the gradient, `eta² / 2`.
     pub fn drift(self) -> f64 {
         self.eta * self.eta / 2.0
@@ -119,7 +129,7 @@ impl fmt::Display for StepSize {
 }
 
 /// Six significant digits: enough to read, and free of the tails that the square root leaves.
-fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }
 
@@ -134,73 +144,6 @@ impl FromStr for StepSize {
             "eta" => Self::from_eta(value),
             "drift" | "s" => Self::from_drift(value),
             _ => Err(unclear()),
-        }
-    }
-}
-
-/// The step sizes of a whole chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum StepSizes {
-    /// The same for every step.
-    Constant(StepSize),
-    /// One for each step, first to last.
-    PerStep(Vec<StepSize>),
-}
-
-impl StepSizes {
-    /// The step size of step `k`, counted from 0; the last one again past the end.
-    pub fn at(&self, k: usize) -> StepSize {
-        match self {
-            Self::Constant(step) => *step,
-            Self::PerStep(steps) => steps
-                .get(k)
-                .or(steps.last())
-                .copied()
-                .unwrap_or(StepSize { eta: 0.0 }),
-        }
-    }
-
-    /// The drift-form values of `steps` steps.
-    pub fn drifts(&self, steps: usize) -> Vec<f64> {
-        (0..steps).map(|k| self.at(k).drift()).collect()
-    }
-
-    /// The same with every eta multiplied by `factor` (so every drift by its square).
-    pub fn scaled(&self, factor: f64) -> Self {
-        let scale = |step: &StepSize| StepSize {
-            eta: step.eta * factor,
-        };
-        match self {
-            Self::Constant(step) => Self::Constant(scale(step)),
-            Self::PerStep(steps) => Self::PerStep(steps.iter().map(scale).collect()),
-        }
-    }
-
-    /// How many steps they are meant for; `None` if for any number.
-    pub fn count(&self) -> Option<usize> {
-        match self {
-            Self::Constant(_) => None,
-            Self::PerStep(steps) => Some(steps.len()),
-        }
-    }
-}
-
-impl From<StepSize> for StepSizes {
-    fn from(step: StepSize) -> Self {
-        Self::Constant(step)
-    }
-}
-
-impl fmt::Display for StepSizes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Constant(step) => step.fmt(f),
-            Self::PerStep(steps) => {
-                let etas: Vec<f64> = steps.iter().map(|s| rounded(s.eta())).collect();
-                let drifts: Vec<f64> = steps.iter().map(|s| rounded(s.drift())).collect();
-                write!(f, "by step: eta = {etas:?} (drift s = {drifts:?})")
-            }
         }
     }
 }
@@ -237,10 +180,5 @@ mod tests {
         let step: StepSize = serde_json::from_str(r#"{"drift": 0.00125}"#).unwrap();
         assert!((step.eta() - 0.05).abs() < 1e-15);
         assert!(serde_json::from_str::<StepSize>("0.05").is_err());
-        let steps: StepSizes = serde_json::from_str(r#"[{"eta": 0.1}, {"eta": 0.05}]"#).unwrap();
-        assert_eq!(steps.count(), Some(2));
-        let again: StepSizes =
-            serde_json::from_str(&serde_json::to_string(&steps).unwrap()).unwrap();
-        assert_eq!(again, steps);
     }
 }

@@ -154,20 +154,16 @@ impl TrainConfig {
         if let Some(reason) = self.sigma.fault() {
             return fault("sigma", reason);
         }
-        let drifts = self.langevin.step_size.drifts(self.langevin.steps);
-        if drifts.contains(&0.0) {
+        let step_size = &self.langevin.step_size;
+        if step_size.sizes().iter().any(|step| step.drift() == 0.0) {
             return fault(
                 "langevin.step_size",
                 "must be above 0, or nothing is inferred".to_owned(),
             );
         }
-        if let Some(sizes) = self
-            .langevin
-            .step_size
-            .count()
-            .filter(|n| *n != drifts.len())
-        {
-            let reason = format!("has {sizes} sizes for {} steps", drifts.len());
+        let (steps, given) = (self.langevin.steps, step_size.count());
+        if let Some(sizes) = given.filter(|sizes| *sizes != steps) {
+            let reason = format!("has {sizes} sizes for {steps} steps");
             return fault("langevin.step_size", reason);
         }
         if !(0.0..=1.0).contains(&self.langevin.max_diverged) {

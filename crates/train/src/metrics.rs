@@ -51,8 +51,7 @@ impl Metrics {
     /// The line of an iteration.
     pub fn new(iteration: u64, learned: &Learned, seconds: f64) -> Self {
         let finite = |value: f64| value.is_finite().then_some(value);
-        let steps = learned.step_sizes.count().unwrap_or(1);
-        let drift = learned.step_sizes.drifts(steps);
+        let sizes = learned.step_sizes.sizes();
         Self {
             iteration,
             loss: finite(learned.loss),
@@ -64,8 +63,8 @@ impl Metrics {
                 .map(|skip| skip.reason(learned.sigma, &learned.step_sizes)),
             sigma: learned.sigma,
             learning_rate: learned.learning_rate,
-            eta: (0..steps).map(|k| learned.step_sizes.at(k).eta()).collect(),
-            drift,
+            eta: sizes.iter().map(|step| step.eta()).collect(),
+            drift: sizes.iter().map(|step| step.drift()).collect(),
             seconds,
         }
     }
