@@ -73,10 +73,8 @@ impl LoadedRun {
 
     /// The step sizes at this checkpoint.
     pub(super) fn step_sizes(&self) -> StepSizes {
-        let training = &self.config.training;
-        training
-            .step_sizes(self.last_iteration())
-            .scaled(self.checkpoint.state.step_factor)
+        let state = &self.checkpoint.state;
+        state.step_sizes(&self.config.training, self.last_iteration())
     }
 
     /// How latents are inferred at this checkpoint, with what the options change.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use shortrun_langevin::ChainError;
 use shortrun_model::ObservationError;
+use shortrun_stepsize_vi::ObjectiveError;
 use thiserror::Error;
 
 /// An evaluation that cannot be done.
@@ -15,6 +16,12 @@ pub enum EvalError {
     /// The observation makes no sense.
     #[error(transparent)]
     Observation(#[from] ObservationError),
+    /// The step-size objective cannot be evaluated as asked.
+    #[error(transparent)]
+    Objective(#[from] ObjectiveError),
+    /// A mask that leaves nothing to explain.
+    #[error("the mask hides every pixel of image {0}: there is nothing to infer latents from")]
+    NothingSeen(usize),
     /// A file could not be written.
     #[error("cannot write {path}: {reason}")]
     Write {

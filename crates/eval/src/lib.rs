@@ -3,13 +3,17 @@
 mod error;
 mod grid;
 mod inference;
+mod plot;
 mod reconstruct;
 mod sample;
+mod step_size;
 mod trace;
 
 pub use error::EvalError;
 pub use grid::Grid;
 pub use inference::Inference;
+pub use plot::{Panel, Plot, Series};
 pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
 pub use sample::sample;
+pub use step_size::StepSizeTask;
 pub use trace::{ChainTrace, trace};

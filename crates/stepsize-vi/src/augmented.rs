@@ -149,11 +149,7 @@ impl Way {
         Evaluation {
             log_start: problem.log_start().to_vec(),
             expansion: expansion.collect(),
-            log_joint: path
-                .energy
-                .iter()
-                .map(|energy| problem.log_joint(*energy))
-                .collect(),
+            log_joint: problem.log_joint(&path.energy),
             determinants: None,
             probe_error: None,
             gradient_evaluations,

@@ -15,8 +15,8 @@ pub enum ObjectiveError {
     /// Not one example.
     #[error("the objective needs at least one example; found 0")]
     NoExamples,
-    /// Densities of another number of examples.
-    #[error("there are {found} log densities for {expected} starts")]
+    /// Densities or constants of another number of examples.
+    #[error("there are {found} values, one for each example, for {expected} starts")]
     Densities {
         /// How many were given.
         found: usize,

@@ -229,11 +229,7 @@ fn evaluation<B: Backend>(
     Evaluation {
         log_start: problem.log_start().to_vec(),
         expansion: expansion.collect(),
-        log_joint: path
-            .energy
-            .iter()
-            .map(|energy| problem.log_joint(*energy))
-            .collect(),
+        log_joint: problem.log_joint(&path.energy),
         determinants: Some(Determinants {
             log: by_step(|determinant| determinant.log),
             smallest_eigenvalue: by_step(|determinant| determinant.smallest),

@@ -91,11 +91,10 @@ pub(crate) fn evaluate<B: Backend>(
             mean(probes)
         }
     });
-    let log_joint = path.energy.iter().map(|energy| problem.log_joint(*energy));
     Ok(Evaluation {
         log_start: problem.log_start().to_vec(),
         expansion: expansion.collect(),
-        log_joint: log_joint.collect(),
+        log_joint: problem.log_joint(&path.energy),
         determinants: Some(determinants),
         probe_error: standard_error(&totals),
         gradient_evaluations: n * (problem.steps() + 1) + 2 * products,

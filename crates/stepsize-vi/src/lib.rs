@@ -47,6 +47,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod arrangement;
 mod augmented;
 mod chain;
 mod error;
@@ -61,6 +62,7 @@ mod problem;
 mod search;
 mod slope;
 
+pub use arrangement::Arrangement;
 pub use error::ObjectiveError;
 pub use evaluation::{Determinants, Evaluation};
 pub use jacobian::{jacobian, log_determinant_by_jacobian};

@@ -11,7 +11,7 @@ pub struct Problem<B: Backend> {
     start: Tensor<B, 2>,
     log_start: Vec<f64>,
     noise: Tensor<B, 3>,
-    log_normaliser: f64,
+    log_normaliser: Vec<f64>,
 }
 
 impl<B: Backend> Problem<B> {
@@ -38,7 +38,7 @@ impl<B: Backend> Problem<B> {
             log_start: host(half_square),
             start,
             noise,
-            log_normaliser: 0.0,
+            log_normaliser: vec![0.0; n],
         })
     }
 
@@ -60,25 +60,42 @@ impl<B: Backend> Problem<B> {
         Self::new(start, Tensor::cat(noise.collect(), 0))
     }
 
+    /// The same noise from other starts of the same shape; give their densities by
+    /// [`with_log_start`](Self::with_log_start).
+    ///
+    /// # Errors
+    /// If the shape differs.
+    pub fn with_start(self, start: Tensor<B, 2>) -> Result<Self, ObjectiveError> {
+        let log_normaliser = self.log_normaliser;
+        Self::new(start, self.noise)?.with_log_normaliser(log_normaliser)
+    }
+
     /// For starts that are not standard normal: `log p(e_0)` of each, without its
     /// `(d/2) log 2π`.
     ///
     /// # Errors
     /// If there is not one for each start.
     pub fn with_log_start(mut self, log_start: Vec<f64>) -> Result<Self, ObjectiveError> {
-        let (found, expected) = (log_start.len(), self.examples());
-        if found != expected {
-            return Err(ObjectiveError::Densities { found, expected });
-        }
-        self.log_start = log_start;
+        self.log_start = self.one_each(log_start)?;
         Ok(self)
     }
 
-    /// The constant that the energy leaves out of `-log p(x | e)`, in nats: `(D/2) log(2π σ²)`
-    /// for D observed values. It moves every objective by the same amount.
-    pub fn with_log_normaliser(mut self, nats: f64) -> Self {
-        self.log_normaliser = nats;
-        self
+    /// The constant that each example's energy leaves out of `-log p(x | e)`, in nats:
+    /// `(D/2) log(2π σ²)` for D observed values. It moves every objective by the same amount.
+    ///
+    /// # Errors
+    /// If there is not one for each start.
+    pub fn with_log_normaliser(mut self, nats: Vec<f64>) -> Result<Self, ObjectiveError> {
+        self.log_normaliser = self.one_each(nats)?;
+        Ok(self)
+    }
+
+    fn one_each(&self, values: Vec<f64>) -> Result<Vec<f64>, ObjectiveError> {
+        let (found, expected) = (values.len(), self.examples());
+        if found != expected {
+            return Err(ObjectiveError::Densities { found, expected });
+        }
+        Ok(values)
     }
 
     /// n.
@@ -111,9 +128,10 @@ impl<B: Backend> Problem<B> {
         self.noise.clone().slice_dim(0, k..k + 1).squeeze_dim(0)
     }
 
-    /// `log p(x, e_K)` of an energy, without the `(d/2) log 2π` of the prior.
-    pub(crate) fn log_joint(&self, energy: f64) -> f64 {
-        -energy - self.log_normaliser
+    /// `log p(x, e_K)` of each example's energy, without the `(d/2) log 2π` of the prior.
+    pub(crate) fn log_joint(&self, energies: &[f64]) -> Vec<f64> {
+        let pairs = energies.iter().zip(&self.log_normaliser);
+        pairs.map(|(energy, constant)| -energy - constant).collect()
     }
 
     /// Whether chains of these sizes can be run at all.

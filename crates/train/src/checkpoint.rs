@@ -15,10 +15,10 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use shortrun_langevin::PersistentChains;
+use shortrun_langevin::{PersistentChains, StepSizes};
 use shortrun_model::Learnable;
 
-use crate::{Learner, RunFolder, TrainError, error::at, folder::write_synced};
+use crate::{Learner, RunFolder, TrainConfig, TrainError, Tuned, error::at, folder::write_synced};
 
 const STATE: &str = "state.json";
 const CHECKSUMS: &str = "checksums.json";
@@ -41,6 +41,9 @@ pub struct State {
     /// What the step sizes of the settings are multiplied by (every eta): 1, or less for a while
     /// after chains diverged.
     pub step_factor: f64,
+    /// The step size as tuned so far, if it is tuned.
+    #[serde(default)]
+    pub tuned: Option<Tuned>,
     /// The iteration of the best checkpoint and its test error.
     pub best: Option<(u64, f64)>,
     /// Name of the data set.
@@ -57,10 +60,21 @@ impl State {
             skipped: 0,
             skipped_in_a_row: 0,
             step_factor: 1.0,
+            tuned: None,
             best: None,
             data: data.to_owned(),
             images,
         }
+    }
+}
+
+impl State {
+    /// The step sizes at an iteration, counted from 0: as set or as tuned, in proportion to sigma if
+    /// they follow it, and lowered for a while if chains diverged.
+    pub fn step_sizes(&self, config: &TrainConfig, iteration: u64) -> StepSizes {
+        let set = &config.langevin.step_size;
+        let sizes = self.tuned.as_ref().map_or(set, |tuned| &tuned.step_sizes);
+        sizes.scaled(config.step_scale(iteration) * self.step_factor)
     }
 }
 

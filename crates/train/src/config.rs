@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use shortrun_langevin::{StepSize, StepSizes};
 
-use crate::{LearningRate, Sigma, TrainError};
+use crate::{LearningRate, Sigma, TrainError, TuningConfig};
 
 /// The settings of a training run. In `config.toml` these are the top-level keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct TrainConfig {
     pub max_skipped: u64,
     /// The chain that infers latents.
     pub langevin: LangevinConfig,
+    /// How the chain's step size is tuned on the way.
+    #[serde(default)]
+    pub step_size: TuningConfig,
     /// The optimiser.
     pub adam: AdamConfig,
     /// When to save, and what to keep.
@@ -109,6 +112,7 @@ impl Default for TrainConfig {
                 persistent: false,
                 max_diverged: 0.1,
             },
+            step_size: TuningConfig::default(),
             adam: AdamConfig {
                 beta1: 0.5,
                 beta2: 0.999,
@@ -170,6 +174,9 @@ impl TrainConfig {
             let reason = format!("must be in [0, 1]; found {}", self.langevin.max_diverged);
             return fault("langevin.max_diverged", reason);
         }
+        if let Some((setting, reason)) = self.step_size.fault() {
+            return fault(setting, reason);
+        }
         let adam = [
             ("adam.beta1", self.adam.beta1),
             ("adam.beta2", self.adam.beta2),
@@ -184,12 +191,12 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// The step sizes at an iteration: as set, or in proportion to sigma.
-    pub fn step_sizes(&self, iteration: u64) -> StepSizes {
-        let step_size = &self.langevin.step_size;
-        if !self.langevin.follow_sigma {
-            return step_size.clone();
+    /// What step sizes are multiplied by at an iteration (every eta): 1, or in proportion to sigma.
+    pub fn step_scale(&self, iteration: u64) -> f64 {
+        if self.langevin.follow_sigma {
+            self.sigma.at(iteration) / self.sigma.last()
+        } else {
+            1.0
         }
-        step_size.scaled(self.sigma.at(iteration) / self.sigma.last())
     }
 }

@@ -14,6 +14,7 @@ mod metrics;
 mod progress;
 mod schedule;
 mod session;
+mod tuning;
 
 pub use checkpoint::{Checkpoint, State};
 pub use config::{AdamConfig, CheckpointConfig, EvaluationConfig, LangevinConfig, TrainConfig};
@@ -24,3 +25,4 @@ pub use metrics::{Evaluation, Metrics, MetricsLog, Record};
 pub use progress::Progress;
 pub use schedule::{LearningRate, Sigma};
 pub use session::{Ending, Session, Stop, Summary};
+pub use tuning::{ObjectiveName, SearchName, Tuned, Tuning, TuningConfig};

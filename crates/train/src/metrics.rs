@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Learned, RunFolder, TrainError, error::at, folder::write_atomically};
+use crate::{Learned, RunFolder, TrainError, Tuning, error::at, folder::write_atomically};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub enum Record {
     Train(Metrics),
     /// A look at the test images.
     Evaluation(Evaluation),
+    /// An update of the step size.
+    StepSize(Tuning),
 }
 
 /// A learning iteration.
@@ -90,6 +92,7 @@ impl Record {
         match self {
             Self::Train(metrics) => metrics.iteration,
             Self::Evaluation(evaluation) => evaluation.iteration,
+            Self::StepSize(tuning) => tuning.iteration,
         }
     }
 }
@@ -143,7 +146,7 @@ impl MetricsLog {
         Ok(records
             .filter_map(|record| match record {
                 Record::Evaluation(evaluation) => Some(evaluation),
-                Record::Train(_) => None,
+                Record::Train(_) | Record::StepSize(_) => None,
             })
             .next())
     }

@@ -7,7 +7,9 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{Evaluation, Metrics};
+use shortrun_langevin::StepSizes;
+
+use crate::{Evaluation, Metrics, Tuning};
 
 /// Seconds between plain lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(15);
@@ -119,6 +121,17 @@ impl Progress {
             evaluation.images,
             evaluation.mean_image_mse,
         ));
+    }
+
+    pub(crate) fn tuned(&mut self, tuning: &Tuning, sizes: &StepSizes) {
+        let text = match &tuning.failed {
+            Some(reason) => format!("step size lowered to {sizes}: {reason}"),
+            None => format!(
+                "step size tuned to {sizes}, objective {:.1} nats",
+                tuning.objective.unwrap_or(f64::NAN)
+            ),
+        };
+        self.say(&format!("iteration {}: {text}", tuning.iteration));
     }
 
     pub(crate) fn finish(&mut self) {

@@ -10,12 +10,12 @@ use burn::{prelude::*, tensor::TensorData};
 use serde::{Deserialize, Serialize};
 use shortrun_data::{Batches, DataSet};
 use shortrun_eval::{Grid, Inference, mean_image_mse, reconstruct, sample};
-use shortrun_langevin::{LatentLayers, ShortRun, StepSizes};
+use shortrun_langevin::{LatentLayers, ShortRun};
 use shortrun_model::{Generator, Learnable};
 
 use crate::{
     Checkpoint, Evaluation, Learned, Learner, Metrics, MetricsLog, Progress, Record, RunFolder,
-    Skip, State, TrainConfig, TrainError, folder::write_atomically,
+    Skip, State, TrainConfig, TrainError, Tuned, folder::write_atomically, tuning::Tuner,
 };
 
 /// Columns of the picture grids.
@@ -251,7 +251,8 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         let places = batches.indices(self.state.iteration);
         let logged = (self.state.iteration + 1).is_multiple_of(self.config.log_every);
         let images = self.images(&places);
-        let step_sizes = self.step_sizes(self.state.iteration);
+        self.tune(log, progress)?;
+        let step_sizes = self.state.step_sizes(&self.config, self.state.iteration);
         let learned =
             self.learner
                 .iterate(self.state.iteration, images, &places, step_sizes, logged)?;
@@ -285,11 +286,40 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         Ok(learned)
     }
 
-    /// The step sizes of the settings, lowered for a while if chains diverged.
-    fn step_sizes(&self, iteration: u64) -> StepSizes {
-        self.config
-            .step_sizes(iteration)
-            .scaled(self.state.step_factor)
+    /// Updates the step size, if it is time to.
+    fn tune(&mut self, log: &mut MetricsLog, progress: &mut Progress) -> Result<(), TrainError> {
+        let iteration = self.state.iteration;
+        if !self.config.step_size.due(iteration) {
+            return Ok(());
+        }
+        let tuner = Tuner {
+            config: &self.config.step_size,
+            seed: self.config.seed,
+            steps: self.config.langevin.steps,
+            layers: &self.layers,
+            sigma: self.config.sigma.at(iteration),
+        };
+        // Without the back-off: that passes, and is no finding of the objective.
+        let scale = self.config.step_scale(iteration);
+        let now = match &self.state.tuned {
+            Some(tuned) => tuned.step_sizes.scaled(scale),
+            None => self.config.langevin.step_size.scaled(scale),
+        };
+        let mut adam = self.state.tuned.as_ref().map_or_else(Default::default, |tuned| tuned.adam.clone());
+        let (sizes, tuning) = tuner.update::<B, G>(
+            iteration,
+            &self.learner.generator,
+            &self.data.train,
+            &now,
+            &mut adam,
+            &self.device,
+        )?;
+        self.state.tuned = Some(Tuned {
+            step_sizes: sizes.scaled(1.0 / scale),
+            adam,
+        });
+        progress.tuned(&tuning, &sizes);
+        log.write(&Record::StepSize(tuning))
     }
 
     /// Writes `summary.json`.
@@ -353,7 +383,10 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         let (test, shape) = (&self.data.test, self.data.test.shape());
         let last = iteration.saturating_sub(1);
         let inference = Inference {
-            chain: ShortRun::new(self.config.langevin.steps, self.step_sizes(last))?,
+            chain: ShortRun::new(
+                self.config.langevin.steps,
+                self.state.step_sizes(&self.config, last),
+            )?,
             sigma: self.config.sigma.at(last),
             seed: self.config.seed,
             layers: self.layers.clone(),

@@ -184,7 +184,7 @@ fn a_few_diverged_chains_are_left_out_whole() {
                 iteration,
                 images.clone(),
                 &[0, 1, 2, 3, 4, 5, 6],
-                config.step_sizes(iteration),
+                config.langevin.step_size.clone(),
                 false,
             )
             .unwrap();

@@ -1,0 +1,205 @@
+//! Line plots as SVG.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use crate::EvalError;
+
+/// Panels side by side in one SVG file.
+#[derive(Clone, Debug, Default)]
+pub struct Plot {
+    /// Left to right.
+    pub panels: Vec<Panel>,
+}
+
+/// One pair of axes.
+#[derive(Clone, Debug, Default)]
+pub struct Panel {
+    /// Above the axes.
+    pub title: String,
+    /// Under the horizontal axis.
+    pub x: String,
+    /// Beside the vertical axis.
+    pub y: String,
+    /// Whether the horizontal axis is logarithmic; its values must then be above 0.
+    pub log_x: bool,
+    /// A vertical line at this value, with its label.
+    pub mark: Option<(f64, String)>,
+    /// What is drawn.
+    pub series: Vec<Series>,
+}
+
+/// A line through points.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Shown in the legend if there is more than one.
+    pub name: String,
+    /// Points, in the order in which the line joins them; those that are not finite are left out.
+    pub points: Vec<(f64, f64)>,
+}
+
+const WIDTH: u32 = 640;
+const HEIGHT: u32 = 420;
+
+type DrawingError = Box<dyn std::error::Error>;
+
+impl Plot {
+    /// Writes the plot.
+    ///
+    /// # Errors
+    /// If there is not one finite point to draw, or the file cannot be written.
+    pub fn write_svg(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+        let path = path.as_ref();
+        let fail = |reason: String| EvalError::Write {
+            path: path.to_owned(),
+            reason,
+        };
+        let svg = self.to_svg().map_err(|error| fail(error.to_string()))?;
+        std::fs::write(path, svg).map_err(|error| fail(error.to_string()))
+    }
+
+    fn to_svg(&self) -> Result<String, DrawingError> {
+        let mut svg = String::new();
+        let columns = self.panels.len().max(1);
+        {
+            let size = (WIDTH * columns as u32, HEIGHT);
+            let whole = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+            whole.fill(&WHITE)?;
+            for (area, panel) in whole.split_evenly((1, columns)).iter().zip(&self.panels) {
+                panel.draw(area)?;
+            }
+            whole.present()?;
+        }
+        Ok(svg)
+    }
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+impl Panel {
+    /// Horizontal positions on the axis.
+    fn position(&self, x: f64) -> f64 {
+        if self.log_x { x.log10() } else { x }
+    }
+
+    fn points(&self, series: &Series) -> Vec<(f64, f64)> {
+        let placed = series.points.iter().map(|(x, y)| (self.position(*x), *y));
+        placed
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
+            .collect()
+    }
+
+    fn draw(&self, area: &Area<'_>) -> Result<(), DrawingError> {
+        let all: Vec<Vec<(f64, f64)>> = self.series.iter().map(|s| self.points(s)).collect();
+        let shown = || all.iter().flatten();
+        let horizontal = range(shown().map(|(x, _)| *x)).ok_or("there is no finite point")?;
+        let vertical = range(shown().map(|(_, y)| *y)).ok_or("there is no finite point")?;
+        let mut chart = ChartBuilder::on(area)
+            .caption(&self.title, ("sans-serif", 18))
+            .margin(14)
+            .x_label_area_size(44)
+            .y_label_area_size(74)
+            .build_cartesian_2d(horizontal, vertical.clone())?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc(&self.x)
+            .y_desc(&self.y)
+            .x_label_formatter(&|x| label(if self.log_x { 10f64.powf(*x) } else { *x }))
+            .y_label_formatter(&|y| label(*y))
+            .axis_desc_style(("sans-serif", 15))
+            .label_style(("sans-serif", 13))
+            .draw()?;
+        if let Some((x, text)) = &self.mark {
+            let x = self.position(*x);
+            let ends = vec![(x, vertical.start), (x, vertical.end)];
+            let style = BLACK.mix(0.5).stroke_width(1);
+            chart
+                .draw_series(std::iter::once(PathElement::new(ends, style)))?
+                .label(text)
+                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style));
+        }
+        for (i, (series, points)) in self.series.iter().zip(&all).enumerate() {
+            let colour = Palette99::pick(i).to_rgba();
+            chart
+                .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
+                .label(&series.name)
+                .legend(move |(x, y)| {
+                    PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2))
+                });
+            let dots = points.iter().map(|at| Circle::new(*at, 3, colour.filled()));
+            chart.draw_series(dots)?;
+        }
+        if self.series.len() > 1 || self.mark.is_some() {
+            chart
+                .configure_series_labels()
+                .background_style(WHITE.mix(0.85))
+                .border_style(BLACK.mix(0.3))
+                .label_font(("sans-serif", 13))
+                .draw()?;
+        }
+        Ok(())
+    }
+}
+
+/// From the least to the greatest with a little room; `None` of nothing.
+fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
+    let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
+        let (low, high) = ends.unwrap_or((value, value));
+        Some((low.min(value), high.max(value)))
+    });
+    let (low, high) = ends?;
+    let room = match high - low {
+        0.0 => (0.05 * low.abs()).max(1e-3),
+        width => 0.05 * width,
+    };
+    Some(low - room..high + room)
+}
+
+/// A number on an axis: short, with three figures where that is enough.
+fn label(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e5 || (size > 0.0 && size < 1e-3) {
+        format!("{value:.1e}")
+    } else if size >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        let text = format!("{value:.3}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn panel(points: Vec<(f64, f64)>) -> Plot {
+        Plot {
+            panels: vec![Panel {
+                title: "objective".to_owned(),
+                log_x: true,
+                series: vec![Series {
+                    name: "exact".to_owned(),
+                    points,
+                }],
+                ..Panel::default()
+            }],
+        }
+    }
+
+    #[test]
+    fn infinite_points_are_left_out_and_the_rest_is_drawn() {
+        let plot = panel(vec![(0.01, 3.0), (0.1, 1.0), (1.0, f64::INFINITY)]);
+        let svg = plot.to_svg().unwrap();
+        assert_eq!(svg.matches("<circle").count(), 2);
+        assert!(svg.contains("objective"));
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn nothing_to_draw_is_an_error() {
+        assert!(panel(vec![(0.1, f64::NAN)]).to_svg().is_err());
+    }
+}

@@ -1,0 +1,263 @@
+//! Tuning the step size of the chain while the generator learns.
+
+use burn::prelude::*;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use shortrun_data::Images;
+use shortrun_eval::{EvalError, StepSizeTask};
+use shortrun_langevin::{LatentLayers, NoiseKey, Purpose, StepSizes};
+use shortrun_model::Learnable;
+use shortrun_stepsize_vi::{
+    Adam, AdamState, Arrangement, GridSearch, LanczosConfig, MemoryBudget, Model, Objective,
+    ObjectiveError, Problem, RefineSearch, Search,
+};
+
+use crate::TrainError;
+
+/// How the step size is tuned while the generator learns: `[step_size]` in `config.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TuningConfig {
+    /// T_s: iterations between updates of the step size; 0 leaves it as set.
+    pub every: u64,
+    /// Training images that each update looks at.
+    pub examples: usize,
+    /// What is minimised.
+    pub objective: ObjectiveName,
+    /// How.
+    pub search: SearchName,
+    /// One step size, one for each step, or one for each layer.
+    pub per: Arrangement,
+    /// Of a gradient search: Adam on `log s`, which goes on from one update to the next.
+    pub adam: Adam,
+    /// Of a gradient search: Adam's steps at each update, on the same images and noise.
+    pub updates: usize,
+    /// Of a grid search: the etas to try.
+    pub grid: Vec<f64>,
+    /// Of a refined search.
+    pub refine: RefineSearch,
+    /// Of the Lanczos objective.
+    pub lanczos: LanczosConfig,
+    /// Memory for Hessians, in MiB.
+    pub memory_mib: usize,
+}
+
+/// An objective by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectiveName {
+    /// [`Objective::Exact`].
+    Exact,
+    /// [`Objective::Lanczos`].
+    Lanczos,
+    /// [`Objective::Augmented`].
+    Augmented,
+}
+
+/// A search by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SearchName {
+    /// [`Search::Grid`].
+    Grid,
+    /// [`Search::Refine`].
+    Refine,
+    /// Adam on `log s`, a few steps at a time.
+    Gradient,
+}
+
+impl Default for TuningConfig {
+    /// Off. Once switched on: the exact objective and its gradient, on 4 images.
+    fn default() -> Self {
+        Self {
+            every: 0,
+            examples: 4,
+            objective: ObjectiveName::Exact,
+            search: SearchName::Gradient,
+            per: Arrangement::Constant,
+            adam: Adam::default(),
+            updates: 1,
+            grid: GridSearch::default().etas,
+            refine: RefineSearch::default(),
+            lanczos: LanczosConfig::default(),
+            memory_mib: 1024,
+        }
+    }
+}
+
+impl TuningConfig {
+    /// Whether the step size is to be updated before iteration `iteration`, counted from 0.
+    pub fn due(&self, iteration: u64) -> bool {
+        self.every > 0 && iteration > 0 && iteration.is_multiple_of(self.every)
+    }
+
+    /// The objective by its name, with its settings.
+    pub fn objective(&self) -> Objective {
+        match self.objective {
+            ObjectiveName::Exact => Objective::Exact,
+            ObjectiveName::Lanczos => Objective::Lanczos(self.lanczos),
+            ObjectiveName::Augmented => Objective::Augmented,
+        }
+    }
+
+    /// The first setting that makes no sense, and why.
+    pub(crate) fn fault(&self) -> Option<(&'static str, String)> {
+        if self.every == 0 {
+            return None;
+        }
+        let counts = [
+            ("step_size.examples", self.examples),
+            ("step_size.updates", self.updates),
+            ("step_size.memory_mib", self.memory_mib),
+            ("step_size.lanczos.steps", self.lanczos.steps),
+            ("step_size.lanczos.probes", self.lanczos.probes),
+        ];
+        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Some((setting, "must be at least 1; found 0".to_owned()));
+        }
+        if (self.objective, self.search) == (ObjectiveName::Lanczos, SearchName::Gradient) {
+            let reason = "is gradient, but the lanczos objective has no gradient: use grid or \
+                          refine, or the exact or augmented objective";
+            return Some(("step_size.search", reason.to_owned()));
+        }
+        if let Some(wrong) = self.grid.iter().find(|eta| !(eta.is_finite() && **eta > 0.0)) {
+            let reason = format!("must hold etas above 0; found {wrong}");
+            return Some(("step_size.grid", reason));
+        }
+        None
+    }
+}
+
+/// The tuned step size and what tuning it further needs: part of every checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tuned {
+    /// The step sizes, at the final sigma if eta follows sigma.
+    pub step_sizes: StepSizes,
+    /// Moments of Adam on `log s`.
+    pub adam: AdamState,
+}
+
+/// One update of the step size: a line in `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// The iteration, counted from 1, from which on the new step size holds.
+    pub iteration: u64,
+    /// New step sizes, noise form.
+    pub eta: Vec<f64>,
+    /// New step sizes, drift form.
+    pub drift: Vec<f64>,
+    /// The objective in nats an image: of the best that was tried or, of a gradient search, before
+    /// its last step; null if it is not finite.
+    pub objective: Option<f64>,
+    /// `dF / d log s` of a gradient search, before its last step; empty otherwise.
+    pub slope: Vec<f64>,
+    /// Why the step size was left or lowered instead, if it was.
+    pub failed: Option<String>,
+    /// Seconds taken.
+    pub seconds: f64,
+}
+
+/// What an update works on.
+pub(crate) struct Tuner<'a> {
+    pub(crate) config: &'a TuningConfig,
+    pub(crate) seed: u64,
+    /// K.
+    pub(crate) steps: usize,
+    pub(crate) layers: &'a LatentLayers,
+    pub(crate) sigma: f64,
+}
+
+/// What is left of eta where a chain exploded.
+const RETREAT: f64 = 0.7;
+
+impl Tuner<'_> {
+    /// Updates the step sizes `now` of this iteration, counted from 0.
+    ///
+    /// # Errors
+    /// If the objective cannot be had at all. Chains that explode only lower the step size.
+    pub(crate) fn update<B: Backend, G: Learnable<B>>(
+        &self,
+        iteration: u64,
+        generator: &G,
+        images: &Images,
+        now: &StepSizes,
+        adam: &mut AdamState,
+        device: &B::Device,
+    ) -> Result<(StepSizes, Tuning), TrainError> {
+        let begun = std::time::Instant::now();
+        let key = NoiseKey {
+            seed: self.seed,
+            iteration,
+            purpose: Purpose::StepSize,
+        };
+        // After the streams of starts and noise, which are 0 to K.
+        let mut rng = key.rng(self.steps as u64 + 1);
+        let places: Vec<usize> = (0..self.config.examples)
+            .map(|_| rng.random_range(0..images.len()))
+            .collect();
+        let task = StepSizeTask {
+            steps: self.steps,
+            sigma: self.sigma,
+            latents: self.layers.dim(),
+            key,
+            budget: MemoryBudget::mib(self.config.memory_mib),
+        };
+        let now = self.config.per.of(now, self.steps, self.layers);
+        let found = task.run(generator, images, &places, device, |model, problem| {
+            self.step(model, problem, &now, adam)
+        });
+        let (sizes, value, slope, failed) = match found {
+            Ok(found) => found,
+            Err(EvalError::Objective(
+                error @ (ObjectiveError::AllExploded { .. } | ObjectiveError::Energy { .. }),
+            )) => (now.scaled(RETREAT), f64::NAN, Vec::new(), Some(error.to_string())),
+            Err(other) => return Err(other.into()),
+        };
+        let tuning = Tuning {
+            iteration: iteration + 1,
+            eta: sizes.sizes().iter().map(|step| step.eta()).collect(),
+            drift: sizes.sizes().iter().map(|step| step.drift()).collect(),
+            objective: value.is_finite().then_some(value),
+            slope,
+            failed,
+            seconds: begun.elapsed().as_secs_f64(),
+        };
+        Ok((sizes, tuning))
+    }
+
+    /// New step sizes, the objective, its slope, and what went wrong if it did.
+    #[allow(clippy::type_complexity)]
+    fn step<B: Backend>(
+        &self,
+        model: &Model<'_, B>,
+        problem: &Problem<B>,
+        now: &StepSizes,
+        adam: &mut AdamState,
+    ) -> Result<(StepSizes, f64, Vec<f64>, Option<String>), ObjectiveError> {
+        let objective = self.config.objective();
+        let search = match self.config.search {
+            SearchName::Grid => Search::Grid(GridSearch {
+                etas: self.config.grid.clone(),
+            }),
+            SearchName::Refine => Search::Refine(self.config.refine),
+            SearchName::Gradient => {
+                let (mut sizes, mut value, mut by_log) = (now.clone(), f64::NAN, Vec::new());
+                for _ in 0..self.config.updates {
+                    let slope = objective.slope(model, problem, &sizes)?;
+                    value = slope.evaluation.mean();
+                    by_log = slope.by_log_drift(&sizes);
+                    if !by_log.iter().all(|slope| slope.is_finite()) {
+                        *adam = AdamState::default();
+                        let reason = format!("a chain exploded at {sizes}");
+                        return Ok((sizes.scaled(RETREAT), value, Vec::new(), Some(reason)));
+                    }
+                    sizes = self.config.adam.update(adam, &sizes, &by_log, 1.0);
+                }
+                return Ok((sizes, value, by_log, None));
+            }
+        };
+        let found = search.run(model, problem, objective, now)?;
+        let value = found.evaluation.mean();
+        Ok((found.step_sizes, value, Vec::new(), None))
+    }
+}
