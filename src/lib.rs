@@ -18,11 +18,13 @@
 //! | [`eval`] | reconstruction, synthesis, traces |
 //! | [`backend`] | picking one of the compiled backends by name |
 //! | [`run_config`] | `config.toml` |
+//! | [`settings`] | what a user asks for, laid over a configuration |
 //! | [`cli`] | the command line |
 
 pub mod backend;
 pub mod cli;
 pub mod run_config;
+pub mod settings;
 
 pub use shortrun_data as data;
 pub use shortrun_eval as eval;

@@ -18,7 +18,8 @@ use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig,
 use super::{Exit, Failure, options::BackendOption, run::read_config};
 use crate::{
     backend::OnBackend,
-    run_config::{DataConfig, Layers, RunConfig, difference, generator_of, training_of},
+    run_config::{DataConfig, RunConfig, generator_of, training_of},
+    settings::{Layers, difference},
 };
 
 /// Arguments of `shortrun train` and of the training examples.
