@@ -21,6 +21,7 @@ mod failure;
 mod info;
 mod options;
 mod reconstruct;
+mod report;
 mod run;
 mod sample;
 mod trace;
@@ -67,11 +68,11 @@ pub fn main() -> ExitCode {
     start_log();
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
-        Command::Reconstruct(args) => reconstruct::main(args),
-        Command::Sample(args) => sample::main(args),
-        Command::Info(args) => info::main(args),
-        Command::Export(args) => export::main(args),
-        Command::Trace(args) => trace::main(args),
+        Command::Reconstruct(args) => args.reporting.run(args),
+        Command::Sample(args) => args.reporting.run(args),
+        Command::Info(args) => args.reporting.run(args),
+        Command::Export(args) => args.reporting.run(args),
+        Command::Trace(args) => args.reporting.run(args),
     };
     finish(result)
 }

@@ -10,7 +10,7 @@ use super::{Failure, run::LoadedRun};
 use crate::{backend::BackendName, run_config::DataConfig};
 
 /// Where to compute.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 pub(super) struct BackendOption {
     /// Backend to compute on; it must have been compiled in (`--features NAME`).
     #[arg(long, value_enum, value_name = "NAME")]

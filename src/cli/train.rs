@@ -104,7 +104,7 @@ pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result
     let run = plan.folder.clone();
     let summary = backend.run(plan)??;
     if json {
-        out!("{}", super::info::to_json(&summary)?);
+        out!("{}", super::report::to_json(&summary)?);
     } else {
         report(&summary, &run);
     }
