@@ -11,7 +11,7 @@ use std::{
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::{Args, Parser};
-use shortrun_data::{DataSet, ImageShape};
+use shortrun_data::DataSet;
 use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
 use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig, TrainError};
 
@@ -178,7 +178,7 @@ impl Plan {
             training,
             data,
         };
-        fits(&config, shape)?;
+        TrainError::check_shape(shape, config.generator.image_shape())?;
         Ok(Self {
             config,
             data: images,
@@ -235,7 +235,7 @@ impl Plan {
         config.data = asked;
         config.training = training;
         let data = load(&config.data, args)?;
-        fits(&config, data.train.shape())?;
+        TrainError::check_shape(data.train.shape(), config.generator.image_shape())?;
         Ok(Self {
             config,
             data,
@@ -322,19 +322,6 @@ fn load(data: &DataConfig, args: &TrainArgs) -> Result<DataSet, Failure> {
         );
     }
     Ok(images)
-}
-
-fn fits(config: &RunConfig, images: ImageShape) -> Result<(), TrainError> {
-    let generator = config.generator.image_shape();
-    let found = [images.channels, images.height, images.width];
-    if generator == found {
-        return Ok(());
-    }
-    let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
-    Err(TrainError::ImageShape {
-        images: words(found),
-        generator: words(generator),
-    })
 }
 
 impl OnBackend for Plan {
