@@ -15,17 +15,21 @@
 //! | [`model`] | the generator, its energy and latent gradient |
 //! | [`data`] | images |
 //! | [`train`] | learning, checkpoints, metrics |
+//! | [`stepsize_vi`] | tuning the chain's step size, on any posterior |
 //! | [`eval`] | reconstruction, synthesis, traces |
 //! | [`backend`] | picking one of the compiled backends by name |
 //! | [`run_config`] | `config.toml` |
+//! | [`settings`] | what a user asks for, laid over a configuration |
 //! | [`cli`] | the command line |
 
 pub mod backend;
 pub mod cli;
 pub mod run_config;
+pub mod settings;
 
 pub use shortrun_data as data;
 pub use shortrun_eval as eval;
 pub use shortrun_langevin as langevin;
 pub use shortrun_model as model;
+pub use shortrun_stepsize_vi as stepsize_vi;
 pub use shortrun_train as train;

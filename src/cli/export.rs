@@ -1,16 +1,12 @@
 //! `shortrun export`.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 
-use super::{
-    Exit, Failure,
-    options::{BackendOption, check_output},
-    run::RunOption,
-};
+use super::{Failure, options::check_output, report::Reporting, run::RunOption};
 use crate::backend::OnBackend;
 
 /// Arguments of `shortrun export`.
@@ -22,10 +18,7 @@ pub(super) struct ExportArgs {
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
     #[command(flatten)]
-    backend: BackendOption,
-    /// Print the result as one JSON object.
-    #[arg(long)]
-    json: bool,
+    pub(super) reporting: Reporting,
 }
 
 #[derive(Serialize)]
@@ -35,21 +28,16 @@ pub(super) struct Report {
     out: PathBuf,
 }
 
-pub(super) fn main(args: ExportArgs) -> Result<Exit, Failure> {
-    let backend = args.backend.name()?;
-    let json = args.json;
-    let report = backend.run(args)??;
-    if json {
-        out!("{}", super::info::to_json(&report)?);
-    } else {
-        out!(
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
             "{} parameters of checkpoint {}: {}",
-            report.parameters,
-            report.checkpoint,
-            report.out.display()
-        );
+            self.parameters,
+            self.checkpoint,
+            self.out.display()
+        )
     }
-    Ok(Exit::Done)
 }
 
 impl OnBackend for ExportArgs {

@@ -34,6 +34,9 @@ pub enum Failure {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] shortrun_eval::EvalError),
+    /// A step size cannot be looked for as asked.
+    #[error(transparent)]
+    Objective(#[from] shortrun_stepsize_vi::ObjectiveError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),

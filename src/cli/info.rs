@@ -1,14 +1,18 @@
 //! `shortrun info`.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 use shortrun_model::{GeneratorConfig, Preset, Summary};
-use shortrun_train::{Checkpoint, MetricsLog, RunFolder, State, TrainConfig};
+use shortrun_train::{MetricsLog, RunFolder, State, TrainConfig};
 
-use super::{Exit, Failure, options::BackendOption, run::read_config};
+use super::{
+    Failure,
+    report::Reporting,
+    run::{newest_checkpoint, read_config},
+};
 use crate::{
     backend::OnBackend,
     run_config::{DataConfig, training_of},
@@ -29,10 +33,7 @@ pub(super) struct InfoArgs {
     #[arg(long)]
     preset: Option<Preset>,
     #[command(flatten)]
-    backend: BackendOption,
-    /// Print the result as one JSON object.
-    #[arg(long)]
-    json: bool,
+    pub(super) reporting: Reporting,
 }
 
 #[derive(Serialize)]
@@ -48,58 +49,49 @@ pub(super) struct Report {
     parameters: Summary,
 }
 
-/// One JSON object, indented.
-pub(super) fn to_json(report: &impl Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(report).map_err(|e| Failure::Other(e.to_string()))
-}
-
-pub(super) fn main(args: InfoArgs) -> Result<Exit, Failure> {
-    let backend = args.backend.name()?;
-    let json = args.json;
-    let report = backend.run(args)??;
-    if json {
-        out!("{}", to_json(&report)?);
-        return Ok(Exit::Done);
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let generator = &self.generator;
+        writeln!(
+            f,
+            "generator: L = {}, latents {:?} (top first), {} channels, images {} x {} x {}",
+            generator.latents.count(),
+            generator.latents.sizes(),
+            generator.features,
+            generator.image_channels,
+            generator.image_size,
+            generator.image_size,
+        )?;
+        writeln!(f, "{}", self.parameters)?;
+        let training = &self.training;
+        write!(
+            f,
+            "training: {} iterations of {} images, K = {}, step size {}, sigma {:?}",
+            training.iterations,
+            training.batch_size,
+            training.langevin.steps,
+            training.langevin.step_size,
+            training.sigma,
+        )?;
+        if let Some(state) = &self.state {
+            write!(
+                f,
+                "\nrun: {} iterations done on {} images of '{}', {} updates skipped",
+                state.iteration, state.images, state.data, state.skipped
+            )?;
+        }
+        if let Some(evaluation) = &self.last_evaluation {
+            write!(
+                f,
+                "\ntest MSE {:.5} on {} images at iteration {} (mean image {:.5})",
+                evaluation.test_mse.unwrap_or(f64::NAN),
+                evaluation.images,
+                evaluation.iteration,
+                evaluation.mean_image_mse
+            )?;
+        }
+        Ok(())
     }
-    let generator = &report.generator;
-    out!(
-        "generator: L = {}, latents {:?} (top first), {} channels, images {} x {} x {}",
-        generator.latents.count(),
-        generator.latents.sizes(),
-        generator.features,
-        generator.image_channels,
-        generator.image_size,
-        generator.image_size,
-    );
-    out!("{}", report.parameters);
-    let training = &report.training;
-    out!(
-        "training: {} iterations of {} images, K = {}, step size {}, sigma {:?}",
-        training.iterations,
-        training.batch_size,
-        training.langevin.steps,
-        training.langevin.step_size,
-        training.sigma,
-    );
-    if let Some(state) = &report.state {
-        out!(
-            "run: {} iterations done on {} images of '{}', {} updates skipped",
-            state.iteration,
-            state.images,
-            state.data,
-            state.skipped
-        );
-    }
-    if let Some(evaluation) = &report.last_evaluation {
-        out!(
-            "test MSE {:.5} on {} images at iteration {} (mean image {:.5})",
-            evaluation.test_mse.unwrap_or(f64::NAN),
-            evaluation.images,
-            evaluation.iteration,
-            evaluation.mean_image_mse
-        );
-    }
-    Ok(Exit::Done)
 }
 
 impl OnBackend for InfoArgs {
@@ -111,13 +103,8 @@ impl OnBackend for InfoArgs {
                 let folder = RunFolder::open(path)?;
                 let config = read_config(&folder)?;
                 // A run that has just begun has no checkpoint yet; that is no error here.
-                let state = match Checkpoint::newest(&folder) {
-                    Ok((checkpoint, damaged)) => {
-                        for message in damaged {
-                            err!("warning: {message}; an older checkpoint is used");
-                        }
-                        Some(checkpoint.state)
-                    }
+                let state = match newest_checkpoint(&folder) {
+                    Ok(checkpoint) => Some(checkpoint.state),
                     Err(error) => {
                         err!("warning: {error}");
                         None

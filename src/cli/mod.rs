@@ -1,4 +1,5 @@
-//! The command line: `shortrun train | reconstruct | sample | info | export | trace`.
+//! The command line: `shortrun train | reconstruct | sample | info | export | trace |
+//! step-size`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -21,8 +22,10 @@ mod failure;
 mod info;
 mod options;
 mod reconstruct;
+mod report;
 mod run;
 mod sample;
+mod step_size;
 mod trace;
 mod train;
 
@@ -60,6 +63,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Write a whole chain (positions, noise, energies) as safetensors, to check it elsewhere.
     Trace(trace::TraceArgs),
+    /// Find the step size for which the chain comes closest to the posterior.
+    StepSize(step_size::StepSizeArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -67,11 +72,12 @@ pub fn main() -> ExitCode {
     start_log();
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
-        Command::Reconstruct(args) => reconstruct::main(args),
-        Command::Sample(args) => sample::main(args),
-        Command::Info(args) => info::main(args),
-        Command::Export(args) => export::main(args),
-        Command::Trace(args) => trace::main(args),
+        Command::Reconstruct(args) => args.reporting.run(args),
+        Command::Sample(args) => args.reporting.run(args),
+        Command::Info(args) => args.reporting.run(args),
+        Command::Export(args) => args.reporting.run(args),
+        Command::Trace(args) => args.reporting.run(args),
+        Command::StepSize(args) => args.reporting.run(args),
     };
     finish(result)
 }

@@ -10,7 +10,7 @@ use super::{Failure, run::LoadedRun};
 use crate::{backend::BackendName, run_config::DataConfig};
 
 /// Where to compute.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 pub(super) struct BackendOption {
     /// Backend to compute on; it must have been compiled in (`--features NAME`).
     #[arg(long, value_enum, value_name = "NAME")]
@@ -38,10 +38,13 @@ pub(super) struct DataOptions {
     /// Which split to look at [default: test].
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// How many images.
-    #[arg(long, default_value_t = 64, value_name = "N", value_parser = at_least_one)]
-    count: usize,
+    /// How many images [default: 64; for step-size 8].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    count: Option<usize>,
 }
+
+/// Images looked at unless `--count` says otherwise.
+pub(super) const DEFAULT_COUNT: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum SplitName {
@@ -95,7 +98,8 @@ pub(super) fn check_output(path: &Path, extension: &str) -> Result<(), Failure> 
 }
 
 impl DataOptions {
-    pub(super) fn load(&self, run: &LoadedRun) -> Result<Chosen, Failure> {
+    pub(super) fn load(&self, run: &LoadedRun, default: usize) -> Result<Chosen, Failure> {
+        let count = self.count.unwrap_or(default);
         let own = &run.config.data;
         let generator = &run.config.generator;
         let config = DataConfig {
@@ -112,7 +116,7 @@ impl DataOptions {
         if let (shortrun_data::Source::Array(path), Some(_), None) =
             (&spec.source, &self.data, self.split)
         {
-            let images = read_npy(path, Some(self.count))?;
+            let images = read_npy(path, Some(count))?;
             let images = if generator.image_channels == 1 {
                 images.to_grey()
             } else {
@@ -129,7 +133,7 @@ impl DataOptions {
             Some(SplitName::Train) => Split::Train,
             Some(SplitName::Test) | None => Split::Test,
         };
-        let part = spec.load_split(split, Some(self.count))?;
+        let part = spec.load_split(split, Some(count))?;
         Ok(Chosen {
             images: part.images,
             provenance: part.provenance,

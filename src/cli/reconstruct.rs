@@ -1,6 +1,6 @@
 //! `shortrun reconstruct`.
 
-use std::{path::PathBuf, time::Instant};
+use std::{fmt, path::PathBuf, time::Instant};
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
@@ -9,8 +9,9 @@ use shortrun_eval::{Grid, mean_image_mse, reconstruct};
 use shortrun_model::MultiLayerGenerator;
 
 use super::{
-    Exit, Failure,
-    options::{BackendOption, ChainOptions, DataOptions, check_output},
+    Failure,
+    options::{ChainOptions, DEFAULT_COUNT, DataOptions},
+    report::{Reporting, StepSizeReport},
     run::RunOption,
 };
 use crate::backend::OnBackend;
@@ -27,15 +28,12 @@ pub(super) struct ReconstructArgs {
     data: DataOptions,
     #[command(flatten)]
     chain: ChainOptions,
-    #[command(flatten)]
-    backend: BackendOption,
     /// Picture to write: originals above reconstructions, of the first 256 images at most [default:
     /// RUN/reconstruct.png].
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
-    /// Print the result as one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    pub(super) reporting: Reporting,
 }
 
 #[derive(Serialize)]
@@ -54,38 +52,28 @@ pub(super) struct Report {
     seconds: f64,
 }
 
-#[derive(Serialize)]
-struct StepSizeReport {
-    eta: Vec<f64>,
-    drift: Vec<f64>,
-}
-
-pub(super) fn main(args: ReconstructArgs) -> Result<Exit, Failure> {
-    let backend = args.backend.name()?;
-    let json = args.json;
-    let report = backend.run(args)??;
-    if json {
-        out!("{}", super::info::to_json(&report)?);
-        return Ok(Exit::Done);
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "data: {}", self.data)?;
+        writeln!(
+            f,
+            "MSE {:.5} per value in [-1, 1] on {} images (mean image: {:.5})",
+            self.mse.unwrap_or(f64::NAN),
+            self.images,
+            self.mean_image_mse
+        )?;
+        writeln!(
+            f,
+            "K = {}, eta {:?} (drift s {:?}), sigma {:.4}, checkpoint {}, {:.1} s",
+            self.steps,
+            self.step_size.eta,
+            self.step_size.drift,
+            self.sigma,
+            self.checkpoint,
+            self.seconds
+        )?;
+        write!(f, "originals above reconstructions: {}", self.out.display())
     }
-    out!("data: {}", report.data);
-    out!(
-        "MSE {:.5} per value in [-1, 1] on {} images (mean image: {:.5})",
-        report.mse.unwrap_or(f64::NAN),
-        report.images,
-        report.mean_image_mse
-    );
-    out!(
-        "K = {}, eta {:?} (drift s {:?}), sigma {:.4}, checkpoint {}, {:.1} s",
-        report.steps,
-        report.step_size.eta,
-        report.step_size.drift,
-        report.sigma,
-        report.checkpoint,
-        report.seconds
-    );
-    out!("originals above reconstructions: {}", report.out.display());
-    Ok(Exit::Done)
 }
 
 impl OnBackend for ReconstructArgs {
@@ -93,9 +81,8 @@ impl OnBackend for ReconstructArgs {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let run = self.run.load()?;
-        let out = run.file(self.out.as_deref(), "reconstruct.png");
-        check_output(&out, "png")?;
-        let chosen = self.data.load(&run)?;
+        let out = run.picture(self.out, "reconstruct.png")?;
+        let chosen = self.data.load(&run, DEFAULT_COUNT)?;
         let inference = run.inference(&self.chain)?;
         let generator = run.generator::<Autodiff<B>>(&device)?;
         let begun = Instant::now();
@@ -125,16 +112,12 @@ impl OnBackend for ReconstructArgs {
         }
         let mse = found.mse();
         let steps = inference.chain.steps();
-        let sizes = inference.chain.step_sizes().sizes();
         Ok(Report {
             mse: mse.is_finite().then_some(mse),
             mean_image_mse: mean_image_mse(&chosen.mean_image()?, &chosen.images, count),
             images: count,
             steps,
-            step_size: StepSizeReport {
-                eta: sizes.iter().map(|step| step.eta()).collect(),
-                drift: sizes.iter().map(|step| step.drift()).collect(),
-            },
+            step_size: inference.chain.step_sizes().into(),
             sigma: inference.sigma,
             diverged: found.divergence.map_or(0.0, |found| found.share),
             checkpoint: run.checkpoint.state.iteration,

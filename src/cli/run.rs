@@ -1,6 +1,6 @@
 //! Opening a run folder to look at its model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::prelude::*;
 use clap::Args;
@@ -9,7 +9,10 @@ use shortrun_langevin::StepSizes;
 use shortrun_model::MultiLayerGenerator;
 use shortrun_train::{Checkpoint, RunFolder};
 
-use super::{Failure, options::ChainOptions};
+use super::{
+    Failure,
+    options::{ChainOptions, check_output},
+};
 use crate::run_config::RunConfig;
 
 /// Which run, and which of its checkpoints.
@@ -37,14 +40,20 @@ pub(super) fn read_config(folder: &RunFolder) -> Result<RunConfig, Failure> {
     Ok(RunConfig::from_toml(&place.display().to_string(), &text)?)
 }
 
+/// The newest whole checkpoint; what is wrong with newer ones is said.
+pub(super) fn newest_checkpoint(folder: &RunFolder) -> Result<Checkpoint, Failure> {
+    let (checkpoint, damaged) = Checkpoint::newest(folder)?;
+    for message in damaged {
+        err!("warning: {message}; an older checkpoint is used");
+    }
+    Ok(checkpoint)
+}
+
 impl RunOption {
     pub(super) fn load(&self) -> Result<LoadedRun, Failure> {
         let folder = RunFolder::open(&self.run)?;
         let config = read_config(&folder)?;
-        let (mut checkpoint, damaged) = Checkpoint::newest(&folder)?;
-        for message in damaged {
-            err!("warning: {message}; an older checkpoint is used");
-        }
+        let mut checkpoint = newest_checkpoint(&folder)?;
         if let (true, Some((iteration, _))) = (self.best, checkpoint.state.best) {
             checkpoint = Checkpoint::open(&folder, iteration)?;
         }
@@ -87,8 +96,10 @@ impl LoadedRun {
         })
     }
 
-    /// Where a command writes if it is not told: a file in the run folder.
-    pub(super) fn file(&self, out: Option<&Path>, name: &str) -> PathBuf {
-        out.map_or_else(|| self.folder.path().join(name), Path::to_owned)
+    /// Where a command writes its picture: in the run folder if it is not told.
+    pub(super) fn picture(&self, out: Option<PathBuf>, name: &str) -> Result<PathBuf, Failure> {
+        let out = out.unwrap_or_else(|| self.folder.path().join(name));
+        check_output(&out, "png")?;
+        Ok(out)
     }
 }

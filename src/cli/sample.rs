@@ -1,6 +1,6 @@
 //! `shortrun sample`.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
@@ -9,11 +9,7 @@ use shortrun_data::ImageShape;
 use shortrun_eval::{Grid, sample};
 use shortrun_model::MultiLayerGenerator;
 
-use super::{
-    Exit, Failure,
-    options::{BackendOption, at_least_one, check_output},
-    run::RunOption,
-};
+use super::{Failure, options::at_least_one, report::Reporting, run::RunOption};
 use crate::backend::OnBackend;
 
 /// Arguments of `shortrun sample`.
@@ -31,10 +27,7 @@ pub(super) struct SampleArgs {
     #[arg(long, value_name = "FILE.png")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    backend: BackendOption,
-    /// Print the result as one JSON object.
-    #[arg(long)]
-    json: bool,
+    pub(super) reporting: Reporting,
 }
 
 #[derive(Serialize)]
@@ -45,16 +38,10 @@ pub(super) struct Report {
     out: PathBuf,
 }
 
-pub(super) fn main(args: SampleArgs) -> Result<Exit, Failure> {
-    let backend = args.backend.name()?;
-    let json = args.json;
-    let report = backend.run(args)??;
-    if json {
-        out!("{}", super::info::to_json(&report)?);
-    } else {
-        out!("{} samples: {}", report.images, report.out.display());
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} samples: {}", self.images, self.out.display())
     }
-    Ok(Exit::Done)
 }
 
 impl OnBackend for SampleArgs {
@@ -62,8 +49,7 @@ impl OnBackend for SampleArgs {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let run = self.run.load()?;
-        let out = run.file(self.out.as_deref(), "sample.png");
-        check_output(&out, "png")?;
+        let out = run.picture(self.out, "sample.png")?;
         let config = &run.config.generator;
         let seed = self.seed.unwrap_or(run.config.training.seed);
         let generator = run.generator::<Autodiff<B>>(&device)?;

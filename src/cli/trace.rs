@@ -1,6 +1,6 @@
 //! `shortrun trace`.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
@@ -9,8 +9,9 @@ use shortrun_eval::trace;
 use shortrun_model::MultiLayerGenerator;
 
 use super::{
-    Exit, Failure,
-    options::{BackendOption, ChainOptions, DataOptions, check_output},
+    Failure,
+    options::{ChainOptions, DEFAULT_COUNT, DataOptions, check_output},
+    report::Reporting,
     run::RunOption,
 };
 use crate::backend::OnBackend;
@@ -24,15 +25,12 @@ pub(super) struct TraceArgs {
     data: DataOptions,
     #[command(flatten)]
     chain: ChainOptions,
-    #[command(flatten)]
-    backend: BackendOption,
     /// File to write: x, z0, noise [K, N, d], z [K+1, N, d], energy [K+1, N], gradient0, step_sizes
     /// [K] (drift s) and sigma.
     #[arg(long, value_name = "FILE.safetensors")]
     out: PathBuf,
-    /// Print the result as one JSON object.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    pub(super) reporting: Reporting,
 }
 
 #[derive(Serialize)]
@@ -45,24 +43,19 @@ pub(super) struct Report {
     out: PathBuf,
 }
 
-pub(super) fn main(args: TraceArgs) -> Result<Exit, Failure> {
-    let backend = args.backend.name()?;
-    let json = args.json;
-    let report = backend.run(args)??;
-    if json {
-        out!("{}", super::info::to_json(&report)?);
-    } else {
-        out!("data: {}", report.data);
-        out!(
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "data: {}", self.data)?;
+        write!(
+            f,
             "chains of {} steps on {} images, sigma {:.4}, checkpoint {}: {}",
-            report.steps,
-            report.images,
-            report.sigma,
-            report.checkpoint,
-            report.out.display()
-        );
+            self.steps,
+            self.images,
+            self.sigma,
+            self.checkpoint,
+            self.out.display()
+        )
     }
-    Ok(Exit::Done)
 }
 
 impl OnBackend for TraceArgs {
@@ -71,7 +64,7 @@ impl OnBackend for TraceArgs {
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         check_output(&self.out, "safetensors")?;
         let run = self.run.load()?;
-        let chosen = self.data.load(&run)?;
+        let chosen = self.data.load(&run, DEFAULT_COUNT)?;
         let inference = run.inference(&self.chain)?;
         let generator = run.generator::<Autodiff<B>>(&device)?;
         let count = chosen.images.len();

@@ -11,14 +11,15 @@ use std::{
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::{Args, Parser};
-use shortrun_data::{DataSet, ImageShape};
+use shortrun_data::DataSet;
 use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
 use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig, TrainError};
 
 use super::{Exit, Failure, options::BackendOption, run::read_config};
 use crate::{
     backend::OnBackend,
-    run_config::{DataConfig, Layers, RunConfig, difference, generator_of, training_of},
+    run_config::{DataConfig, RunConfig, generator_of, training_of},
+    settings::{Layers, difference},
 };
 
 /// Arguments of `shortrun train` and of the training examples.
@@ -103,7 +104,7 @@ pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result
     let run = plan.folder.clone();
     let summary = backend.run(plan)??;
     if json {
-        out!("{}", super::info::to_json(&summary)?);
+        out!("{}", super::report::to_json(&summary)?);
     } else {
         report(&summary, &run);
     }
@@ -177,7 +178,7 @@ impl Plan {
             training,
             data,
         };
-        fits(&config, shape)?;
+        TrainError::check_shape(shape, config.generator.image_shape())?;
         Ok(Self {
             config,
             data: images,
@@ -234,7 +235,7 @@ impl Plan {
         config.data = asked;
         config.training = training;
         let data = load(&config.data, args)?;
-        fits(&config, data.train.shape())?;
+        TrainError::check_shape(data.train.shape(), config.generator.image_shape())?;
         Ok(Self {
             config,
             data,
@@ -321,19 +322,6 @@ fn load(data: &DataConfig, args: &TrainArgs) -> Result<DataSet, Failure> {
         );
     }
     Ok(images)
-}
-
-fn fits(config: &RunConfig, images: ImageShape) -> Result<(), TrainError> {
-    let generator = config.generator.image_shape();
-    let found = [images.channels, images.height, images.width];
-    if generator == found {
-        return Ok(());
-    }
-    let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
-    Err(TrainError::ImageShape {
-        images: words(found),
-        generator: words(generator),
-    })
 }
 
 impl OnBackend for Plan {

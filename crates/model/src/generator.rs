@@ -20,8 +20,7 @@ pub trait Generator<B: Backend>: Module<B> {
 
     /// The energy `U(e) = |e|² / 2 + |x - g(e)|² / (2 σ²)` of each example, `[n]`, in nats.
     fn energy(&self, latents: Tensor<B, 2>, observation: &Observation<B>) -> Tensor<B, 1> {
-        let prior = latents.clone().square().sum_dim(1).squeeze_dim(1) * 0.5;
-        prior + observation.energy(self.forward(latents))
+        half_square(latents.clone()) + observation.energy(self.forward(latents))
     }
 
     /// Latents `[n, d]` drawn from the prior, given standard normal noise `[n, d]`: the noise
@@ -54,4 +53,9 @@ pub trait Learnable<B: Backend>:
 impl<B: Backend, G> Learnable<B> for G where
     G: Generator<Autodiff<B>> + AutodiffModule<Autodiff<B>, InnerModule: Generator<B>> + 'static
 {
+}
+
+/// `|row|² / 2` of each row `[n, d]`: the energy of standard normal latents, `[n]`.
+pub(crate) fn half_square<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 1> {
+    rows.square().sum_dim(1).squeeze_dim(1) * 0.5
 }

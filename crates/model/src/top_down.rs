@@ -7,7 +7,7 @@ use shortrun_langevin::EnergyGradient;
 
 use crate::{
     Block, ConfigError, ExplicitPosterior, Generator, GeneratorConfig, Observation,
-    Parameterisation, Refine, Stochastic, init::Init, output,
+    Parameterisation, Refine, Stochastic, generator::half_square, init::Init, output,
 };
 
 /// The multi-layer top-down generator of Nijkamp et al. (2020), Table 4.
@@ -120,11 +120,6 @@ impl<B: Backend> MultiLayerGenerator<B> {
             .fold(features, |features, block| block.forward(features));
         output::forward(&self.output, refined)
     }
-}
-
-/// `|row|² / 2` of each row.
-fn half_square<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 1> {
-    rows.square().sum_dim(1).squeeze_dim(1) * 0.5
 }
 
 impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {

@@ -34,7 +34,28 @@ pub struct Determinants {
     pub smallest_eigenvalue: Vec<Vec<f64>>,
 }
 
+/// The parts of an objective, averaged over the examples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Parts {
+    /// Mean of `log p(e_0)`.
+    pub log_start: f64,
+    /// Mean of what the chain takes off it.
+    pub expansion: f64,
+    /// Mean of `log p(x, e_K)`.
+    pub log_joint: f64,
+}
+
 impl Evaluation {
+    /// The parts, averaged over the examples.
+    pub fn parts(&self) -> Parts {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        Parts {
+            log_start: mean(&self.log_start),
+            expansion: mean(&self.expansion),
+            log_joint: mean(&self.log_joint),
+        }
+    }
+
     /// F of each example.
     pub fn objective(&self) -> Vec<f64> {
         let parts = self

@@ -178,8 +178,9 @@ impl Recursion {
                     }
                 }
                 let norm = dot(&next, &next).sqrt();
-                // A NaN ends the recursion too.
-                if !(norm > BREAKDOWN * length) || basis.len() == config.steps.min(d) {
+                // Numbers that are not finite end the recursion too.
+                let goes_on = norm.is_finite() && norm > BREAKDOWN * length;
+                if !goes_on || basis.len() == config.steps.min(d) {
                     done[p] = true;
                 } else {
                     beside.push(norm);

@@ -64,7 +64,7 @@ mod slope;
 
 pub use arrangement::Arrangement;
 pub use error::ObjectiveError;
-pub use evaluation::{Determinants, Evaluation};
+pub use evaluation::{Determinants, Evaluation, Parts};
 pub use jacobian::{jacobian, log_determinant_by_jacobian};
 pub use lanczos::LanczosConfig;
 pub use model::{MemoryBudget, Model};

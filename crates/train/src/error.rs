@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use shortrun_data::ImageShape;
 use shortrun_eval::EvalError;
 use shortrun_langevin::{ChainError, LayersError};
 use shortrun_model::ObservationError;
@@ -107,6 +108,24 @@ pub enum TrainError {
     /// Latent layers that make no sense.
     #[error(transparent)]
     Layers(#[from] LayersError),
+}
+
+impl TrainError {
+    /// Checks that a generator makes images `[channels, height, width]` of the shape of these.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check_shape(images: ImageShape, generator: [usize; 3]) -> Result<(), Self> {
+        let images = [images.channels, images.height, images.width];
+        if images == generator {
+            return Ok(());
+        }
+        let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
+        Err(Self::ImageShape {
+            images: words(images),
+            generator: words(generator),
+        })
+    }
 }
 
 /// For `map_err`: the file a file-system error belongs to.

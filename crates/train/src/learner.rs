@@ -96,8 +96,9 @@ impl Skip {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Diverged(_) => {
-                "If it goes on, lower the learning rate (--set learning_rate=…) or the step size \
-                 (--set langevin.step_size.eta=…), or keep sigma higher (--set sigma=…)."
+                "Each time the step size is lowered for a while; if it goes on, lower the learning \
+                 rate (--set learning_rate=…) or the step size (--set langevin.step_size.eta=…), or \
+                 keep sigma higher (--set sigma=…)."
             }
             Self::Loss { .. } | Self::Gradient => {
                 "Lower the learning rate (--set learning_rate=…)."

@@ -92,15 +92,7 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         let lock = folder.lock()?;
         let zero = Tensor::zeros([1, layers.dim()], device);
         let [_, channels, height, width] = generator.valid().forward(zero).dims();
-        let (made, found) = ([channels, height, width], data.train.shape());
-        let found = [found.channels, found.height, found.width];
-        if made != found {
-            let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
-            return Err(TrainError::ImageShape {
-                images: words(found),
-                generator: words(made),
-            });
-        }
+        TrainError::check_shape(data.train.shape(), [channels, height, width])?;
         Ok(Self {
             _lock: lock,
             mean_image: data.train.mean_image(),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::atomic::AtomicBool;
+use std::{path::Path, sync::atomic::AtomicBool};
 
 use burn::{
     backend::Flex,
@@ -14,8 +14,8 @@ use common::*;
 use shortrun_langevin::LatentLayers;
 use shortrun_model::Generator;
 use shortrun_train::{
-    Ending, Learner, LearningRate, Progress, Record, RunFolder, Session, Sigma, Summary,
-    TrainConfig, TrainError,
+    Checkpoint, Ending, Learner, LearningRate, Progress, Record, RunFolder, Session, Sigma,
+    Summary, TrainConfig, TrainError,
 };
 
 #[test]
@@ -74,6 +74,52 @@ fn diverging_chains_stop_the_run_and_leave_the_weights() {
     let (summary, _) = resume(&config, &data, dir.path()).unwrap();
     assert_eq!((summary.ending, summary.skipped), (Ending::Finished, 3));
     assert_ne!(weights(dir.path()), good);
+}
+
+/// What the step sizes of the settings are multiplied by, in the newest checkpoint.
+fn step_factor(path: &Path) -> f64 {
+    let (checkpoint, _) = Checkpoint::newest(&RunFolder::open(path).unwrap()).unwrap();
+    checkpoint.state.step_factor
+}
+
+#[test]
+fn each_divergence_lowers_the_step_and_each_update_brings_some_of_it_back() {
+    let (mut config, data, dir) = (config(), data(), tempfile::tempdir().unwrap());
+    config.sigma = Sigma::Constant(0.3);
+    config.iterations = 2;
+    start(&config, &data, dir.path()).unwrap();
+    assert_eq!(step_factor(dir.path()), 1.0);
+    let mut expected: Vec<f64> = vec![1.0; 2];
+    let mut factor = 1.0;
+    // Every change of the step size is a checkpoint, and a resumption from it.
+    for (size, iterations) in [(3.0, 2), (0.05, 3), (3.0, 1), (0.05, 40)] {
+        config.langevin.step_size = eta(size);
+        config.iterations += iterations;
+        resume(&config, &data, dir.path()).unwrap();
+        for _ in 0..iterations {
+            expected.push(size / 0.05 * factor);
+            factor = if size > 1.0 {
+                factor * 0.8
+            } else {
+                f64::min(factor * 1.02, 1.0)
+            };
+        }
+        assert_eq!(step_factor(dir.path()), factor, "after {size}");
+    }
+    assert_eq!(factor, 1.0);
+    let mut skipped = Vec::new();
+    let mut used = Vec::new();
+    for record in records(dir.path()) {
+        if let Record::Train(metrics) = record {
+            used.push(metrics.eta[0] / 0.05);
+            skipped.extend(metrics.skipped.map(|_| metrics.iteration));
+        }
+    }
+    assert_eq!(skipped, [3, 4, 8]);
+    assert_eq!(used.len(), expected.len());
+    for (used, expected) in used.iter().zip(&expected) {
+        assert!((used / expected - 1.0).abs() < 1e-9, "{used} {expected}");
+    }
 }
 
 /// `g(e) = e W`, with something wrong.
@@ -141,6 +187,13 @@ fn stopped_by(fault: Fault) -> String {
         Session::<Flex, _>::start(config(), model, layers, &data, folder, &device).unwrap();
     let result = session.run(&AtomicBool::new(false), &mut Progress::hidden());
     assert_eq!(bits(session.generator()), before);
+    // The step size is to blame for chains that diverge, and for nothing else.
+    let lowered = if fault == Fault::Nan {
+        0.8 * 0.8 * 0.8
+    } else {
+        1.0
+    };
+    assert_eq!(step_factor(dir.path()), lowered);
     result.unwrap_err().to_string()
 }
 

@@ -16,7 +16,7 @@ use burn::prelude::*;
 use shortrun_langevin::{EnergyGradient, LatentLayers};
 
 use self::{output::Output, project::Project, residual::Residual, stochastic::Stochastic};
-use crate::{MultiLayerGenerator, Observation, Parameterisation};
+use crate::{MultiLayerGenerator, Observation, Parameterisation, generator::half_square};
 
 /// Energy and explicit latent gradient of the built-in generator's posterior.
 ///
@@ -193,9 +193,4 @@ impl<B: Backend> EnergyGradient<B> for ExplicitPosterior<B> {
         }
         (energy, Tensor::cat(self.up(&latents, saved, gradient), 1))
     }
-}
-
-/// `|row|² / 2` of each row.
-fn half_square<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 1> {
-    rows.square().sum_dim(1).squeeze_dim(1) * 0.5
 }

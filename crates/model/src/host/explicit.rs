@@ -1,9 +1,9 @@
 //! The explicit passes on the CPU backend, by our own kernels.
 
 use burn::prelude::*;
-use shortrun_kernels::cpu::{Conv2d, ConvShape, Epilogue, Input, Upsample};
+use shortrun_kernels::cpu::{Conv2d, Epilogue, Input, Upsample};
 
-use super::{Values, tensor};
+use super::{Values, conv_shape, output_dims, tensor};
 
 /// `GELU(conv(x))`, stride 1, and its vector-Jacobian product. Bias, GELU, slope and sums are done
 /// on the convolutions' way in and out.
@@ -20,18 +20,9 @@ impl ConvGelu {
         bias: Option<&Tensor<B, 1>>,
         padding: usize,
     ) -> Option<Self> {
-        let [output_channels, input_channels, kernel, _] = weight.dims();
-        let shape = ConvShape {
-            input_channels,
-            output_channels,
-            kernel,
-            padding,
-        };
+        let shape = conv_shape(weight, padding);
         let weight = Values::of(weight.clone())?;
-        let bias = match bias {
-            Some(bias) => Some(Values::of(bias.clone())?),
-            None => None,
-        };
+        let bias = Values::of_bias(bias)?;
         Some(Self {
             value: Conv2d::new(&weight, bias.as_deref(), shape),
             gradient: Conv2d::input_gradient(&weight, shape),
@@ -45,7 +36,7 @@ impl ConvGelu {
     ) -> (Tensor<B, 4>, Tensor<B, 4>) {
         let device = x.device();
         let [n, _, height, width] = x.dims();
-        let shape = output_shape(&self.value, [n, height, width]);
+        let shape = output_dims(self.value.shape(), [n, height, width]);
         let length = shape.iter().product();
         let (mut activation, mut slope) = (vec![0.0; length], vec![0.0; length]);
         let (x, add) = (values(x), all_values(add));
@@ -69,7 +60,7 @@ impl ConvGelu {
     ) -> Tensor<B, 4> {
         let device = gradient.device();
         let [n, _, height, width] = gradient.dims();
-        let shape = output_shape(&self.gradient, [n, height, width]);
+        let shape = output_dims(self.gradient.shape(), [n, height, width]);
         let mut result = vec![0.0; shape.iter().product()];
         let (gradient, slope, add) = (values(gradient), values(slope), all_values(add));
         let add: Vec<&[f32]> = add.iter().map(|values| &**values).collect();
@@ -98,10 +89,7 @@ impl Doubling {
     ) -> Option<Self> {
         let [input_channels, output_channels, ..] = weight.dims();
         let weight = Values::of(weight.clone())?;
-        let bias = match bias {
-            Some(bias) => Some(Values::of(bias.clone())?),
-            None => None,
-        };
+        let bias = Values::of_bias(bias)?;
         Some(Self {
             kernel: Upsample::new(&weight, bias.as_deref(), input_channels, output_channels),
             input_channels,
@@ -130,12 +118,6 @@ impl Doubling {
             .input_gradient(&values(gradient), dims, Epilogue::none(), &mut result);
         tensor(result, shape, &device)
     }
-}
-
-fn output_shape(conv: &Conv2d, [n, height, width]: [usize; 3]) -> [usize; 4] {
-    let shape = conv.shape();
-    let size = |size| shape.output_size(size);
-    [n, shape.output_channels, size(height), size(width)]
 }
 
 /// Values of a tensor that shares its backend with weights that were on the CPU.

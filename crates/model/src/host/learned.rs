@@ -19,7 +19,7 @@ use burn::{
 use burn_flex::{Flex, FlexTensor};
 use shortrun_kernels::cpu::{Conv2d, ConvShape, Epilogue, Input, weight_gradient};
 
-use super::{Values, primitive_as, tensor};
+use super::{Values, conv_shape, output_dims, primitive_as, tensor};
 
 /// A tensor of the CPU backend's autodiff.
 type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
@@ -33,13 +33,7 @@ pub(crate) fn conv_gelu<B: Backend>(
     bias: Option<&Tensor<B, 1>>,
     padding: usize,
 ) -> Option<Tensor<B, 4>> {
-    let [output_channels, input_channels, kernel, _] = weight.dims();
-    let shape = ConvShape {
-        input_channels,
-        output_channels,
-        kernel,
-        padding,
-    };
+    let shape = conv_shape(weight, padding);
     if let Some(weight) = Values::of(weight.clone()) {
         return untracked(x, &weight, bias, shape);
     }
@@ -47,7 +41,7 @@ pub(crate) fn conv_gelu<B: Backend>(
     let device = x.device();
     let bias = match bias {
         Some(bias) => bias.clone(),
-        None => Tensor::zeros([output_channels], &device),
+        None => Tensor::zeros([shape.output_channels], &device),
     };
     let x = primitive_as::<Tracked, B, 4>(x.clone())?;
     let bias = primitive_as::<Tracked, B, 1>(bias)?;
@@ -63,17 +57,9 @@ fn untracked<B: Backend>(
     shape: ConvShape,
 ) -> Option<Tensor<B, 4>> {
     let [n, _, h, w] = x.dims();
-    let bias = match bias {
-        Some(bias) => Some(Values::of(bias.clone())?),
-        None => None,
-    };
+    let bias = Values::of_bias(bias)?;
     let conv = Conv2d::new(weight, bias.as_deref(), shape);
-    let result = [
-        n,
-        shape.output_channels,
-        shape.output_size(h),
-        shape.output_size(w),
-    ];
+    let result = output_dims(shape, [n, h, w]);
     let mut activation = vec![0.0; result.iter().product()];
     let values = Values::of(x.clone())?;
     conv.run(
@@ -106,12 +92,7 @@ fn learned(x: Tracked, weight: Tracked, bias: Tracked, shape: ConvShape) -> Opti
     );
     let biases = Values::of_primitive(&bias.primitive)?;
     let conv = Conv2d::new(&weights, Some(&biases), shape);
-    let result = [
-        n,
-        shape.output_channels,
-        shape.output_size(h),
-        shape.output_size(w),
-    ];
+    let result = output_dims(shape, [n, h, w]);
     let length = result.iter().product();
     let (mut activation, mut slope) = (vec![0.0; length], vec![0.0; length]);
     conv.run(
@@ -155,8 +136,8 @@ impl Backward<Flex, 3> for ConvGelu {
         let saved = ops.state;
         let (shape, [n, h, w]) = (saved.shape, saved.dims);
         let above = || {
-            let dims = [n, shape.output_size(h), shape.output_size(w)];
-            Input::new(&gradient, dims).times(&saved.slope)
+            let [n, _, height, width] = output_dims(shape, [n, h, w]);
+            Input::new(&gradient, [n, height, width]).times(&saved.slope)
         };
         let [x, weight, bias] = ops.parents.map(|node| node.map(|node| node.id));
         if let Some(id) = x {

@@ -13,6 +13,7 @@ use burn::{
     tensor::{DType, TensorData, TensorPrimitive},
 };
 use burn_flex::FlexTensor;
+use shortrun_kernels::cpu::ConvShape;
 
 pub(crate) use learned::conv_gelu;
 
@@ -24,6 +25,11 @@ impl Values {
     /// `None` if the tensor is not on the CPU backend, or not float32.
     pub(crate) fn of<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Option<Self> {
         Self::of_primitive(&primitive_as::<FlexTensor, B, D>(tensor)?)
+    }
+
+    /// Of a bias that may be absent: `Some(None)` if it is, `None` as [`of`](Self::of).
+    fn of_bias<B: Backend>(bias: Option<&Tensor<B, 1>>) -> Option<Option<Self>> {
+        bias.map_or(Some(None), |bias| Self::of(bias.clone()).map(Some))
     }
 
     fn of_primitive(tensor: &FlexTensor) -> Option<Self> {
@@ -55,4 +61,21 @@ pub(crate) fn tensor<B: Backend, const D: usize>(
     device: &B::Device,
 ) -> Tensor<B, D> {
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// The convolution with this weight `[output channels, input channels, k, k]`.
+fn conv_shape<B: Backend>(weight: &Tensor<B, 4>, padding: usize) -> ConvShape {
+    let [output_channels, input_channels, kernel, _] = weight.dims();
+    ConvShape {
+        input_channels,
+        output_channels,
+        kernel,
+        padding,
+    }
+}
+
+/// Shape of a convolution's result on `n` images of `height` by `width`.
+fn output_dims(shape: ConvShape, [n, height, width]: [usize; 3]) -> [usize; 4] {
+    let [height, width] = [height, width].map(|size| shape.output_size(size));
+    [n, shape.output_channels, height, width]
 }

@@ -17,7 +17,7 @@ pub use self::{
     grid::GridSearch,
     refine::RefineSearch,
 };
-use crate::{Evaluation, Model, Objective, ObjectiveError, Problem};
+use crate::{Evaluation, Model, Objective, ObjectiveError, Parts, Problem};
 
 /// How the best step size is looked for.
 ///
@@ -57,6 +57,8 @@ pub struct Point {
     pub step_sizes: StepSizes,
     /// The objective, averaged over the examples; infinite if a chain exploded.
     pub objective: f64,
+    /// Its parts, averaged over the examples.
+    pub parts: Parts,
     /// `dF / d log s` of each size, where it was asked for.
     pub slope: Option<Vec<f64>>,
 }
@@ -151,6 +153,7 @@ impl<'a, B: Backend> Trials<'a, B> {
         self.curve.push(Point {
             step_sizes: sizes.clone(),
             objective,
+            parts: found.parts(),
             slope,
         });
         if objective < self.lowest {

@@ -1,0 +1,71 @@
+//! Doing a command's work on a backend, and saying what came of it.
+
+use std::fmt::{self, Display};
+
+use clap::Args;
+use serde::Serialize;
+use shortrun_langevin::{StepSize, StepSizes};
+
+use super::{Exit, Failure, options::BackendOption};
+use crate::backend::OnBackend;
+
+/// Where to work, and how to say the result.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Reporting {
+    #[command(flatten)]
+    backend: BackendOption,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reporting {
+    /// Does the work and prints its report, in words or as JSON.
+    pub(super) fn run<R: Serialize + Display>(
+        self,
+        work: impl OnBackend<Output = Result<R, Failure>>,
+    ) -> Result<Exit, Failure> {
+        let report = self.backend.name()?.run(work)??;
+        if self.json {
+            out!("{}", to_json(&report)?);
+        } else {
+            out!("{report}");
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// One JSON object, indented.
+pub(super) fn to_json(report: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(report).map_err(|e| Failure::Other(e.to_string()))
+}
+
+/// Step sizes in both conventions: one, one for each step, or one for each layer.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct StepSizeReport {
+    pub(super) eta: Vec<f64>,
+    pub(super) drift: Vec<f64>,
+}
+
+impl From<&StepSizes> for StepSizeReport {
+    fn from(sizes: &StepSizes) -> Self {
+        let list = |value: fn(StepSize) -> f64| sizes.sizes().iter().map(|s| value(*s)).collect();
+        Self {
+            eta: list(StepSize::eta),
+            drift: list(StepSize::drift),
+        }
+    }
+}
+
+impl Display for StepSizeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |values: &[f64]| {
+            let written = values.iter().map(|value| match value {
+                small if small.abs() < 1e-3 => format!("{small:.2e}"),
+                value => format!("{value:.5}"),
+            });
+            written.collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "{} (drift s {})", list(&self.eta), list(&self.drift))
+    }
+}

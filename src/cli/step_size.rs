@@ -1,0 +1,369 @@
+//! `shortrun step-size`.
+
+use std::{fmt, path::PathBuf};
+
+use burn::{backend::Autodiff, prelude::*};
+use clap::Args;
+use serde::Serialize;
+use shortrun_eval::{Panel, Plot, Series, StepSizeTask};
+use shortrun_langevin::{NoiseKey, Purpose, StepSizes};
+use shortrun_model::MultiLayerGenerator;
+use shortrun_stepsize_vi::{
+    Arrangement, Found, GridSearch, LanczosConfig, MemoryBudget, Objective, Parts, Search,
+};
+use shortrun_train::{MetricsLog, Record};
+
+use super::{
+    Failure,
+    options::{ChainOptions, DataOptions, at_least_one, check_output},
+    report::{Reporting, StepSizeReport},
+    run::{LoadedRun, RunOption},
+};
+use crate::backend::OnBackend;
+
+/// Images looked at unless `--count` says otherwise.
+const DEFAULT_COUNT: usize = 8;
+
+/// Arguments of `shortrun step-size`.
+#[derive(Debug, Args)]
+pub(super) struct StepSizeArgs {
+    #[command(flatten)]
+    run: RunOption,
+    #[command(flatten)]
+    data: DataOptions,
+    #[command(flatten)]
+    chain: ChainOptions,
+    /// What is minimised: exact (all eigenvalues of every step's Hessian), lanczos (stochastic
+    /// Lanczos quadrature of them) or augmented (forward against reverse kernels; gradients only).
+    #[arg(long, value_enum, default_value_t = ObjectiveName::Exact)]
+    objective: ObjectiveName,
+    /// How: grid (the paper's, eta 0.01 to 0.15), refine (a coarse grid, then golden sections) or
+    /// gradient (Adam on log s, from the run's own step size).
+    #[arg(long, value_enum, default_value_t = SearchName::Grid)]
+    search: SearchName,
+    /// One step size for all steps, one for each step, or one for each layer.
+    #[arg(long, value_enum, default_value_t = PerName::Constant)]
+    per: PerName,
+    /// Etas of the grid, instead of the paper's: 0.02,0.05,0.1
+    #[arg(long, value_name = "ETA,…", value_delimiter = ',')]
+    grid: Option<Vec<f64>>,
+    /// Of the lanczos objective: Hessian-vector products for each probe.
+    #[arg(long, value_name = "M", value_parser = at_least_one)]
+    lanczos_steps: Option<usize>,
+    /// Of the lanczos objective: probes for each image and step.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    probes: Option<usize>,
+    /// Memory for Hessians and their products, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = at_least_one)]
+    memory: usize,
+    /// Plot to write: the objective against the step size and, of a run that tuned its step, the
+    /// step size against the iteration.
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) reporting: Reporting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ObjectiveName {
+    Exact,
+    Lanczos,
+    Augmented,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum SearchName {
+    Grid,
+    Refine,
+    Gradient,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum PerName {
+    Constant,
+    Step,
+    Layer,
+}
+
+impl StepSizeArgs {
+    fn objective(&self) -> Objective {
+        let defaults = LanczosConfig::default();
+        match self.objective {
+            ObjectiveName::Exact => Objective::Exact,
+            ObjectiveName::Augmented => Objective::Augmented,
+            ObjectiveName::Lanczos => Objective::Lanczos(LanczosConfig {
+                steps: self.lanczos_steps.unwrap_or(defaults.steps),
+                probes: self.probes.unwrap_or(defaults.probes),
+                ..defaults
+            }),
+        }
+    }
+
+    fn search(&self) -> Search {
+        match (self.search, &self.grid) {
+            (SearchName::Grid, None) => Search::grid(),
+            (SearchName::Grid, Some(etas)) => Search::Grid(GridSearch { etas: etas.clone() }),
+            (SearchName::Refine, _) => Search::refine(),
+            (SearchName::Gradient, _) => Search::gradient(),
+        }
+    }
+
+    fn arrangement(&self) -> Arrangement {
+        match self.per {
+            PerName::Constant => Arrangement::Constant,
+            PerName::Step => Arrangement::Step,
+            PerName::Layer => Arrangement::Layer,
+        }
+    }
+
+    /// Flags that would be ignored in silence.
+    fn check(&self) -> Result<(), Failure> {
+        let lanczos = self.objective == ObjectiveName::Lanczos;
+        if (self.lanczos_steps.is_some() || self.probes.is_some()) && !lanczos {
+            let text = "--lanczos-steps and --probes need --objective lanczos";
+            return Err(Failure::Usage(text.to_owned()));
+        }
+        if self.grid.is_some() && self.search != SearchName::Grid {
+            return Err(Failure::Usage("--grid needs --search grid".to_owned()));
+        }
+        if let Some(plot) = &self.plot {
+            check_output(plot, "svg")?;
+        }
+        Ok(())
+    }
+}
+
+/// One point of the curve.
+#[derive(Serialize)]
+struct Tried {
+    #[serde(flatten)]
+    step_size: StepSizeReport,
+    /// Nats an image; null if a chain exploded.
+    objective: f64,
+    #[serde(flatten)]
+    parts: Parts,
+    /// dF / d log s.
+    slope: Option<Vec<f64>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    objective: &'static str,
+    search: &'static str,
+    per: &'static str,
+    images: usize,
+    steps: usize,
+    sigma: f64,
+    checkpoint: u64,
+    data: String,
+    /// The optimum.
+    step_size: StepSizeReport,
+    /// The objective there, nats an image.
+    value: f64,
+    parts: Parts,
+    /// Smallest |eigenvalue| of any factor of the chain's Jacobian there.
+    smallest_eigenvalue: Option<f64>,
+    /// Standard error of the value that random probes cause.
+    probe_error: Option<f64>,
+    /// Whether the search ended by its own rule and not at an edge.
+    converged: bool,
+    /// The run's own step size, and the objective there.
+    own_step_size: StepSizeReport,
+    own_value: f64,
+    curve: Vec<Tried>,
+    /// Of one evaluation, in gradients of one image.
+    gradient_evaluations: usize,
+    seconds: f64,
+    plot: Option<PathBuf>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "data: {}", self.data)?;
+        writeln!(
+            f,
+            "{} objective in nats an image, mean over {} images; K = {}, sigma {:.4}, checkpoint {}",
+            self.objective, self.images, self.steps, self.sigma, self.checkpoint
+        )?;
+        let names = ["objective", "log p(e0)", "expansion", "log p(x,eK)"];
+        let [a, b, c, d] = names;
+        writeln!(f, "{a:>12} {b:>12} {c:>12} {d:>12}  eta (drift s)")?;
+        for point in &self.curve {
+            let Parts {
+                log_start,
+                expansion,
+                log_joint,
+            } = point.parts;
+            writeln!(
+                f,
+                "{:>12.2} {log_start:>12.2} {expansion:>12.2} {log_joint:>12.2}  {}",
+                point.objective, point.step_size
+            )?;
+        }
+        writeln!(f, "run's own:  {:.2} at eta {}", self.own_value, self.own_step_size)?;
+        write!(f, "best:       {:.2}", self.value)?;
+        if let Some(error) = self.probe_error {
+            write!(f, " (± {error:.2} by its probes)")?;
+        }
+        write!(f, " at eta {}", self.step_size)?;
+        if let Some(smallest) = self.smallest_eigenvalue {
+            write!(f, "; smallest |eigenvalue| of a step {smallest:.2e}")?;
+        }
+        if !self.converged {
+            write!(f, "\nnot converged: at an edge of what was tried, or out of iterations")?;
+        }
+        write!(f, "\n{:.1} s", self.seconds)?;
+        match &self.plot {
+            Some(plot) => write!(f, "; plot: {}", plot.display()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl OnBackend for StepSizeArgs {
+    type Output = Result<Report, Failure>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        self.check()?;
+        let run = self.run.load()?;
+        let chosen = self.data.load(&run, DEFAULT_COUNT)?;
+        let inference = run.inference(&self.chain)?;
+        let generator = run.generator::<Autodiff<B>>(&device)?;
+        let (steps, layers) = (inference.chain.steps(), &inference.layers);
+        let places: Vec<usize> = (0..chosen.images.len()).collect();
+        let task = StepSizeTask {
+            steps,
+            sigma: inference.sigma,
+            latents: layers.dim(),
+            key: NoiseKey {
+                seed: inference.seed,
+                iteration: run.last_iteration(),
+                purpose: Purpose::StepSize,
+            },
+            budget: MemoryBudget::mib(self.memory),
+        };
+        let own = inference.chain.step_sizes().clone();
+        let start = self.arrangement().of(&own, steps, layers);
+        let (objective, search) = (self.objective(), self.search());
+        let (found, own_value) = task.run::<B, MultiLayerGenerator<Autodiff<B>>, _>(
+            &generator,
+            &chosen.images,
+            &places,
+            &device,
+            |model, problem| {
+                let found = search.run(model, problem, objective, &start)?;
+                let own = objective.evaluate(model, problem, &own)?;
+                Ok((found, own.mean()))
+            },
+        )?;
+        if let Some(path) = &self.plot {
+            plot(&found, objective, &run)?.write_svg(path)?;
+        }
+        let smallest = found.evaluation.determinants.as_ref().map(|determinants| {
+            let all = determinants.smallest_eigenvalue.iter().flatten();
+            all.copied().fold(f64::INFINITY, f64::min)
+        });
+        Ok(Report {
+            objective: objective.name(),
+            search: search.name(),
+            per: self.arrangement().name(),
+            images: places.len(),
+            steps,
+            sigma: inference.sigma,
+            checkpoint: run.checkpoint.state.iteration,
+            data: chosen.provenance,
+            step_size: (&found.step_sizes).into(),
+            value: found.evaluation.mean(),
+            parts: found.evaluation.parts(),
+            smallest_eigenvalue: smallest,
+            probe_error: found.evaluation.probe_error,
+            converged: found.converged,
+            own_step_size: (&own).into(),
+            own_value,
+            gradient_evaluations: found.evaluation.gradient_evaluations,
+            seconds: found.seconds,
+            curve: found
+                .curve
+                .into_iter()
+                .map(|point| Tried {
+                    step_size: (&point.step_sizes).into(),
+                    objective: point.objective,
+                    parts: point.parts,
+                    slope: point.slope,
+                })
+                .collect(),
+            plot: self.plot,
+        })
+    }
+}
+
+/// The objective against the step size; of a run that tuned its step, that against the iteration.
+fn plot(found: &Found, objective: Objective, run: &LoadedRun) -> Result<Plot, Failure> {
+    let mut points: Vec<(f64, f64)> = found
+        .curve
+        .iter()
+        .map(|point| (mean_eta(&point.step_sizes), point.objective))
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let best = mean_eta(&found.step_sizes);
+    let mut panels = vec![Panel {
+        title: format!("{} objective of the step size", objective.name()),
+        x: "eta (noise of a step; drift s = eta²/2)".to_owned(),
+        y: "nats an image".to_owned(),
+        log_x: true,
+        mark: Some((best, format!("best: eta = {best:.4}"))),
+        series: vec![Series {
+            name: objective.name().to_owned(),
+            points: without_cliffs(points),
+        }],
+    }];
+    let history = step_size_history(run)?;
+    if !history.is_empty() {
+        panels.push(Panel {
+            title: "step size while training".to_owned(),
+            x: "iteration".to_owned(),
+            y: "eta".to_owned(),
+            series: history,
+            ..Panel::default()
+        });
+    }
+    Ok(Plot { panels })
+}
+
+/// The geometric mean of the etas.
+fn mean_eta(sizes: &StepSizes) -> f64 {
+    let logs: Vec<f64> = sizes.sizes().iter().map(|step| step.eta().ln()).collect();
+    (logs.iter().sum::<f64>() / logs.len() as f64).exp()
+}
+
+/// Without the points that are so much worse than most that nothing else could be seen.
+fn without_cliffs(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    let mut values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
+    values.sort_by(f64::total_cmp);
+    let (Some(lowest), Some(middle)) = (values.first(), values.get(values.len() / 2)) else {
+        return points;
+    };
+    let limit = lowest + 4.0 * (middle - lowest);
+    let shown = |value: f64| value <= limit || !limit.is_finite();
+    points.into_iter().filter(|(_, value)| shown(*value)).collect()
+}
+
+/// Each step size of the run by iteration; empty if the run did not tune it.
+fn step_size_history(run: &LoadedRun) -> Result<Vec<Series>, Failure> {
+    let mut series: Vec<Series> = Vec::new();
+    for record in MetricsLog::read(&run.folder)? {
+        let Record::StepSize(tuning) = record else {
+            continue;
+        };
+        for (i, eta) in tuning.eta.iter().enumerate() {
+            if series.len() <= i {
+                series.push(Series {
+                    name: format!("size {}", i + 1),
+                    points: Vec::new(),
+                });
+            }
+            series[i].points.push((tuning.iteration as f64, *eta));
+        }
+    }
+    Ok(series)
+}
