@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(training.langevin.steps, 4);
         assert_eq!(training.sigma, Sigma::Constant(0.2));
         assert_eq!(training.learning_rate, LearningRate::Constant(2e-4));
-        let step = training.langevin.step_size.at(0);
+        let step = training.langevin.step_size.sizes()[0];
         assert!((step.eta() - 0.1).abs() < 1e-12);
         let generator = layers.generator(&whole().generator).unwrap();
         assert_eq!(generator.features, 32);

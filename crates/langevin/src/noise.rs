@@ -21,6 +21,10 @@ pub enum Purpose {
     Evaluation = 5,
     /// Starts of chains that look at a model without training it.
     EvaluationStart = 6,
+    /// Starts and noise of the chains that a step size is tuned on.
+    StepSize = 7,
+    /// Probes of stochastic trace estimates.
+    Probes = 8,
 }
 
 /// The key of a stream of noise.

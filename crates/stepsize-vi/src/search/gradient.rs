@@ -1,0 +1,94 @@
+//! Gradient descent on `log s`.
+
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+use shortrun_langevin::StepSizes;
+
+use super::{Adam, AdamState, Trials};
+use crate::ObjectiveError;
+
+/// Adam on `log s` from the start, with a rate that falls to zero as half a cosine over the
+/// iterations.
+///
+/// It ends once every `|dF / d log s|` is below the tolerance. Where a chain explodes all step
+/// sizes are halved and the moments forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GradientSearch {
+    /// The optimiser.
+    pub adam: Adam,
+    /// The most iterations.
+    pub iterations: usize,
+    /// `|dF / d log s|` (nats) below which the search ends.
+    pub tolerance: f64,
+}
+
+impl Default for GradientSearch {
+    /// At most 60 iterations, to 0.02 nats.
+    fn default() -> Self {
+        Self {
+            adam: Adam::default(),
+            iterations: 60,
+            tolerance: 0.02,
+        }
+    }
+}
+
+impl GradientSearch {
+    /// Whether the tolerance was met.
+    pub(super) fn run<B: Backend>(
+        &self,
+        trials: &mut Trials<'_, B>,
+        start: &StepSizes,
+    ) -> Result<bool, ObjectiveError> {
+        self.check()?;
+        let mut sizes = start.clone();
+        let mut state = AdamState::default();
+        for iteration in 0..self.iterations {
+            let (value, slope) = trials.slope(&sizes)?;
+            if !(value.is_finite() && slope.iter().all(|slope| slope.is_finite())) {
+                sizes = sizes.scaled(0.5f64.sqrt());
+                state = AdamState::default();
+                continue;
+            }
+            if slope.iter().all(|slope| slope.abs() < self.tolerance) {
+                return Ok(true);
+            }
+            let done = iteration as f64 / self.iterations as f64;
+            let rate = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+            sizes = self.adam.update(&mut state, &sizes, &slope, rate);
+        }
+        Ok(false)
+    }
+
+    fn check(&self) -> Result<(), ObjectiveError> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        let faults = [
+            (
+                !positive(self.adam.learning_rate),
+                "adam.learning_rate",
+                "must be above 0",
+            ),
+            (!share(self.adam.beta1), "adam.beta1", "must be in [0, 1)"),
+            (!share(self.adam.beta2), "adam.beta2", "must be in [0, 1)"),
+            (
+                self.iterations == 0,
+                "gradient.iterations",
+                "must be at least 1",
+            ),
+            (
+                !positive(self.tolerance),
+                "gradient.tolerance",
+                "must be above 0",
+            ),
+        ];
+        match faults.into_iter().find(|(wrong, ..)| *wrong) {
+            Some((_, setting, reason)) => Err(ObjectiveError::Setting {
+                setting,
+                reason: reason.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
