@@ -48,11 +48,11 @@ impl LinearGaussian {
 
     /// The instance of the tests: d = 6, D = 10, σ = 0.5, eigenvalues of H 1.2, 2.5, 5, 9, 16, 30.
     ///
-    /// With K = 10 the best constant step is near 0.0094, well inside (0, 1/30).
+    /// With K = 10 the best constant step is near 0.0092, well inside (0, 1/30).
     pub(crate) fn example() -> Self {
         let sigma = 0.5;
         let eigenvalues = DVector::from_row_slice(&[1.2, 2.5, 5.0, 9.0, 16.0, 30.0]);
-        let scales = eigenvalues.map(|h| sigma * (h - 1.0).sqrt());
+        let scales = eigenvalues.map(|h: f64| sigma * (h - 1.0).sqrt());
         // Orthonormal cosines.
         let cosine = |size: usize, i: usize, j: usize| {
             let norm = if j == 0 { 1.0 } else { 2.0 } / size as f64;
