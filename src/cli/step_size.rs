@@ -6,7 +6,7 @@ use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
 use serde::Serialize;
 use shortrun_eval::{Panel, Plot, Series, StepSizeTask};
-use shortrun_langevin::{NoiseKey, Purpose, StepSizes};
+use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_model::MultiLayerGenerator;
 use shortrun_stepsize_vi::{
     Arrangement, Found, GridSearch, LanczosConfig, MemoryBudget, Objective, Parts, Search,
@@ -200,7 +200,11 @@ impl fmt::Display for Report {
                 point.objective, point.step_size
             )?;
         }
-        writeln!(f, "run's own:  {:.2} at eta {}", self.own_value, self.own_step_size)?;
+        writeln!(
+            f,
+            "run's own:  {:.2} at eta {}",
+            self.own_value, self.own_step_size
+        )?;
         write!(f, "best:       {:.2}", self.value)?;
         if let Some(error) = self.probe_error {
             write!(f, " (± {error:.2} by its probes)")?;
@@ -210,7 +214,10 @@ impl fmt::Display for Report {
             write!(f, "; smallest |eigenvalue| of a step {smallest:.2e}")?;
         }
         if !self.converged {
-            write!(f, "\nnot converged: at an edge of what was tried, or out of iterations")?;
+            write!(
+                f,
+                "\nnot converged: at an edge of what was tried, or out of iterations"
+            )?;
         }
         write!(f, "\n{:.1} s", self.seconds)?;
         match &self.plot {
@@ -302,10 +309,10 @@ fn plot(found: &Found, objective: Objective, run: &LoadedRun) -> Result<Plot, Fa
     let mut points: Vec<(f64, f64)> = found
         .curve
         .iter()
-        .map(|point| (mean_eta(&point.step_sizes), point.objective))
+        .map(|point| (point.step_sizes.mean().eta(), point.objective))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let best = mean_eta(&found.step_sizes);
+    let best = found.step_sizes.mean().eta();
     let mut panels = vec![Panel {
         title: format!("{} objective of the step size", objective.name()),
         x: "eta (noise of a step; drift s = eta²/2)".to_owned(),
@@ -330,12 +337,6 @@ fn plot(found: &Found, objective: Objective, run: &LoadedRun) -> Result<Plot, Fa
     Ok(Plot { panels })
 }
 
-/// The geometric mean of the etas.
-fn mean_eta(sizes: &StepSizes) -> f64 {
-    let logs: Vec<f64> = sizes.sizes().iter().map(|step| step.eta().ln()).collect();
-    (logs.iter().sum::<f64>() / logs.len() as f64).exp()
-}
-
 /// Without the points that are so much worse than most that nothing else could be seen.
 fn without_cliffs(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let mut values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
@@ -345,7 +346,10 @@ fn without_cliffs(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     };
     let limit = lowest + 4.0 * (middle - lowest);
     let shown = |value: f64| value <= limit || !limit.is_finite();
-    points.into_iter().filter(|(_, value)| shown(*value)).collect()
+    points
+        .into_iter()
+        .filter(|(_, value)| shown(*value))
+        .collect()
 }
 
 /// Each step size of the run by iteration; empty if the run did not tune it.

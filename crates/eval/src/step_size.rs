@@ -47,7 +47,9 @@ impl StepSizeTask {
         let observation = Observation::new(Tensor::from_data(values, device), self.sigma)?;
         let drawn = Problem::drawn(self.key, [n, self.latents], self.steps, device)?;
         let problem = prior_and_constants(generator, &observation, drawn)?;
-        with_model(generator, &observation, self.budget, |model| work(model, &problem))
+        with_model(generator, &observation, self.budget, |model| {
+            work(model, &problem)
+        })
     }
 }
 
@@ -61,7 +63,9 @@ pub(crate) fn with_model<B: Backend, G: Learnable<B>, R>(
 ) -> Result<R, EvalError> {
     Ok(match generator.curvature(observation.clone()) {
         Some(curvature) => work(&Model::with_curvature(&curvature, budget)),
-        None => work(&Model::with_gradient(&generator.posterior(observation.clone()))),
+        None => work(&Model::with_gradient(
+            &generator.posterior(observation.clone()),
+        )),
     }?)
 }
 
@@ -92,5 +96,7 @@ pub(crate) fn prior_and_constants<B: Backend, G: Learnable<B>>(
     let energy = valid.energy(start.clone(), observation);
     let prior = energy - observation.energy(valid.forward(start.clone()));
     let log_start = host(prior).into_iter().map(|energy| -f64::from(energy));
-    Ok(problem.with_start(start)?.with_log_start(log_start.collect())?)
+    Ok(problem
+        .with_start(start)?
+        .with_log_start(log_start.collect())?)
 }

@@ -91,8 +91,8 @@ pub struct ByNestedAutodiff<P> {
     bytes_per_row: usize,
 }
 
-/// Assumed of a posterior that does not say what a row takes: 16 MiB.
-const BYTES_PER_ROW: usize = 16 << 20;
+/// Assumed of a posterior that does not say what a row takes: 1 MiB.
+const BYTES_PER_ROW: usize = 1 << 20;
 
 impl<P> ByNestedAutodiff<P> {
     /// The derivatives of `posterior`.
@@ -103,7 +103,8 @@ impl<P> ByNestedAutodiff<P> {
         }
     }
 
-    /// Says how many bytes the tapes of one example take; 16 MiB are assumed otherwise.
+    /// Says how many bytes the tapes of one example take; 1 MiB is assumed otherwise; a network
+    /// of 64 channels takes 10.
     pub fn with_bytes_per_row(mut self, bytes: usize) -> Self {
         self.bytes_per_row = bytes.max(1);
         self

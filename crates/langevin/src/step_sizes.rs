@@ -74,6 +74,16 @@ impl StepSizes {
         }
     }
 
+    /// Their geometric mean.
+    pub fn mean(&self) -> StepSize {
+        let sizes = self.sizes();
+        let Some(first) = sizes.first() else {
+            return StepSize::ZERO;
+        };
+        let logs = sizes.iter().map(|step| (step.eta() / first.eta()).ln());
+        first.scaled((logs.sum::<f64>() / sizes.len() as f64).exp())
+    }
+
     /// The same arrangement with other sizes, as many as [`sizes`](Self::sizes) gives.
     pub fn with_sizes(&self, sizes: Vec<StepSize>) -> Self {
         match (self, sizes.as_slice()) {

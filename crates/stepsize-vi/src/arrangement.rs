@@ -1,7 +1,7 @@
 //! One step size, one for each step, or one for each layer.
 
 use serde::{Deserialize, Serialize};
-use shortrun_langevin::{LatentLayers, StepSize, StepSizes};
+use shortrun_langevin::{LatentLayers, StepSizes};
 
 /// How many step sizes a chain has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Arrangement {
     /// Step sizes so arranged: as they are if they already are so, else each the geometric mean of
     /// the given ones.
     pub fn of(self, sizes: &StepSizes, steps: usize, layers: &LatentLayers) -> StepSizes {
-        let mean = geometric_mean(sizes.sizes());
+        let mean = sizes.mean();
         match (self, sizes) {
             (Self::Constant, StepSizes::Constant(_)) => sizes.clone(),
             (Self::Step, StepSizes::PerStep(list)) if list.len() == steps => sizes.clone(),
@@ -49,17 +49,10 @@ impl Arrangement {
     }
 }
 
-fn geometric_mean(sizes: &[StepSize]) -> StepSize {
-    let Some(first) = sizes.first() else {
-        unreachable!("step sizes are never empty")
-    };
-    let logs = sizes.iter().map(|step| (step.eta() / first.eta()).ln());
-    first.scaled((logs.sum::<f64>() / sizes.len() as f64).exp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shortrun_langevin::StepSize;
 
     #[test]
     fn one_size_becomes_many_and_many_become_one() {

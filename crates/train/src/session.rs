@@ -297,7 +297,11 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
             Some(tuned) => tuned.step_sizes.scaled(scale),
             None => self.config.langevin.step_size.scaled(scale),
         };
-        let mut adam = self.state.tuned.as_ref().map_or_else(Default::default, |tuned| tuned.adam.clone());
+        let mut adam = self
+            .state
+            .tuned
+            .as_ref()
+            .map_or_else(Default::default, |tuned| tuned.adam.clone());
         let (sizes, tuning) = tuner.update::<B, G>(
             iteration,
             &self.learner.generator,

@@ -9,7 +9,7 @@ use shortrun_langevin::{LatentLayers, NoiseKey, Purpose, StepSizes};
 use shortrun_model::Learnable;
 use shortrun_stepsize_vi::{
     Adam, AdamState, Arrangement, GridSearch, LanczosConfig, MemoryBudget, Model, Objective,
-    ObjectiveError, Problem, RefineSearch, Search,
+    ObjectiveError, Point, Problem, RefineSearch, Search,
 };
 
 use crate::TrainError;
@@ -120,7 +120,11 @@ impl TuningConfig {
                           refine, or the exact or augmented objective";
             return Some(("step_size.search", reason.to_owned()));
         }
-        if let Some(wrong) = self.grid.iter().find(|eta| !(eta.is_finite() && **eta > 0.0)) {
+        if let Some(wrong) = self
+            .grid
+            .iter()
+            .find(|eta| !(eta.is_finite() && **eta > 0.0))
+        {
             let reason = format!("must hold etas above 0; found {wrong}");
             return Some(("step_size.grid", reason));
         }
@@ -151,7 +155,10 @@ pub struct Tuning {
     pub objective: Option<f64>,
     /// `dF / d log s` of a gradient search, before its last step; empty otherwise.
     pub slope: Vec<f64>,
-    /// Why the step size was left or lowered instead, if it was.
+    /// What a grid or refined search tried: the (geometric mean of the) etas, and the objective;
+    /// null where a chain exploded.
+    pub curve: Vec<(f64, Option<f64>)>,
+    /// Why the step size was lowered instead, if it was.
     pub failed: Option<String>,
     /// Seconds taken.
     pub seconds: f64,
@@ -206,58 +213,105 @@ impl Tuner<'_> {
         let found = task.run(generator, images, &places, device, |model, problem| {
             self.step(model, problem, &now, adam)
         });
-        let (sizes, value, slope, failed) = match found {
-            Ok(found) => found,
+        let step = match found {
+            Ok(step) => step,
             Err(EvalError::Objective(
                 error @ (ObjectiveError::AllExploded { .. } | ObjectiveError::Energy { .. }),
-            )) => (now.scaled(RETREAT), f64::NAN, Vec::new(), Some(error.to_string())),
+            )) => Step::retreat(&now, error.to_string()),
             Err(other) => return Err(other.into()),
         };
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let sizes = step.sizes;
+        let curve = step.curve.iter();
         let tuning = Tuning {
             iteration: iteration + 1,
             eta: sizes.sizes().iter().map(|step| step.eta()).collect(),
             drift: sizes.sizes().iter().map(|step| step.drift()).collect(),
-            objective: value.is_finite().then_some(value),
-            slope,
-            failed,
+            objective: finite(step.objective),
+            slope: step.slope,
+            curve: curve
+                .map(|point| (point.step_sizes.mean().eta(), finite(point.objective)))
+                .collect(),
+            failed: step.failed,
             seconds: begun.elapsed().as_secs_f64(),
         };
         Ok((sizes, tuning))
     }
 
-    /// New step sizes, the objective, its slope, and what went wrong if it did.
-    #[allow(clippy::type_complexity)]
     fn step<B: Backend>(
         &self,
         model: &Model<'_, B>,
         problem: &Problem<B>,
         now: &StepSizes,
         adam: &mut AdamState,
-    ) -> Result<(StepSizes, f64, Vec<f64>, Option<String>), ObjectiveError> {
+    ) -> Result<Step, ObjectiveError> {
         let objective = self.config.objective();
         let search = match self.config.search {
             SearchName::Grid => Search::Grid(GridSearch {
                 etas: self.config.grid.clone(),
             }),
             SearchName::Refine => Search::Refine(self.config.refine),
-            SearchName::Gradient => {
-                let (mut sizes, mut value, mut by_log) = (now.clone(), f64::NAN, Vec::new());
-                for _ in 0..self.config.updates {
-                    let slope = objective.slope(model, problem, &sizes)?;
-                    value = slope.evaluation.mean();
-                    by_log = slope.by_log_drift(&sizes);
-                    if !by_log.iter().all(|slope| slope.is_finite()) {
-                        *adam = AdamState::default();
-                        let reason = format!("a chain exploded at {sizes}");
-                        return Ok((sizes.scaled(RETREAT), value, Vec::new(), Some(reason)));
-                    }
-                    sizes = self.config.adam.update(adam, &sizes, &by_log, 1.0);
-                }
-                return Ok((sizes, value, by_log, None));
-            }
+            SearchName::Gradient => return self.descend(model, problem, now, adam),
         };
         let found = search.run(model, problem, objective, now)?;
-        let value = found.evaluation.mean();
-        Ok((found.step_sizes, value, Vec::new(), None))
+        Ok(Step {
+            objective: found.evaluation.mean(),
+            sizes: found.step_sizes,
+            slope: Vec::new(),
+            curve: found.curve,
+            failed: None,
+        })
+    }
+
+    /// Some steps of Adam on `log s`.
+    fn descend<B: Backend>(
+        &self,
+        model: &Model<'_, B>,
+        problem: &Problem<B>,
+        now: &StepSizes,
+        adam: &mut AdamState,
+    ) -> Result<Step, ObjectiveError> {
+        let mut step = Step {
+            sizes: now.clone(),
+            objective: f64::NAN,
+            slope: Vec::new(),
+            curve: Vec::new(),
+            failed: None,
+        };
+        for _ in 0..self.config.updates {
+            let found = self.config.objective().slope(model, problem, &step.sizes)?;
+            let by_log = found.by_log_drift(&step.sizes);
+            if !by_log.iter().all(|slope| slope.is_finite()) {
+                *adam = AdamState::default();
+                let reason = format!("a chain exploded at {}", step.sizes);
+                return Ok(Step::retreat(&step.sizes, reason));
+            }
+            step.objective = found.evaluation.mean();
+            step.sizes = self.config.adam.update(adam, &step.sizes, &by_log, 1.0);
+            step.slope = by_log;
+        }
+        Ok(step)
+    }
+}
+
+/// What an update came to.
+struct Step {
+    sizes: StepSizes,
+    objective: f64,
+    slope: Vec<f64>,
+    curve: Vec<Point>,
+    failed: Option<String>,
+}
+
+impl Step {
+    /// Smaller sizes, where chains exploded.
+    fn retreat(from: &StepSizes, reason: String) -> Self {
+        Self {
+            sizes: from.scaled(RETREAT),
+            objective: f64::NAN,
+            slope: Vec::new(),
+            curve: Vec::new(),
+            failed: Some(reason),
+        }
     }
 }
