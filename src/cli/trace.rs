@@ -7,10 +7,11 @@ use clap::Args;
 use serde::Serialize;
 use shortrun_eval::trace;
 use shortrun_model::MultiLayerGenerator;
+use shortrun_stepsize_vi::MemoryBudget;
 
 use super::{
     Failure,
-    options::{ChainOptions, DEFAULT_COUNT, DataOptions, check_output},
+    options::{ChainOptions, DEFAULT_COUNT, DataOptions, at_least_one, check_output},
     report::Reporting,
     run::RunOption,
 };
@@ -25,6 +26,13 @@ pub(super) struct TraceArgs {
     data: DataOptions,
     #[command(flatten)]
     chain: ChainOptions,
+    /// Also write the exact objective of the step size along these chains: logdet [K, N]
+    /// (log|det(I - s_k H(e_k))|) and objective [N], in nats.
+    #[arg(long)]
+    objective: bool,
+    /// Memory for Hessians, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = at_least_one)]
+    memory: usize,
     /// File to write: x, z0, noise [K, N, d], z [K+1, N, d], energy [K+1, N], gradient0, step_sizes
     /// [K] (drift s) and sigma.
     #[arg(long, value_name = "FILE.safetensors")]
@@ -73,6 +81,7 @@ impl OnBackend for TraceArgs {
             &chosen.images,
             count,
             &inference,
+            self.objective.then(|| MemoryBudget::mib(self.memory)),
             &device,
         )?
         .write(&self.out)?;

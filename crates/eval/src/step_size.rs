@@ -46,7 +46,10 @@ impl StepSizeTask {
         let values = TensorData::new(images.to_f32(places), shape);
         let observation = Observation::new(Tensor::from_data(values, device), self.sigma)?;
         let drawn = Problem::drawn(self.key, [n, self.latents], self.steps, device)?;
-        let problem = prior_and_constants(generator, &observation, drawn)?;
+        let problem = with_constants(
+            from_the_prior(generator, &observation, drawn)?,
+            &observation,
+        )?;
         with_model(generator, &observation, self.budget, |model| {
             work(model, &problem)
         })
@@ -69,12 +72,10 @@ pub(crate) fn with_model<B: Backend, G: Learnable<B>, R>(
     }?)
 }
 
-/// Chains that start at the prior's latents where the problem's start is noise, with the constants
-/// that make the objective one of densities.
-pub(crate) fn prior_and_constants<B: Backend, G: Learnable<B>>(
-    generator: &G,
+/// The problem with the constants that make its objective one of densities.
+pub(crate) fn with_constants<B: Backend>(
+    problem: Problem<B>,
     observation: &Observation<B>,
-    drawn: Problem<B>,
 ) -> Result<Problem<B>, EvalError> {
     let seen = observation.values_seen();
     if let Some(hidden) = seen.iter().position(|seen| *seen == 0.0) {
@@ -84,8 +85,15 @@ pub(crate) fn prior_and_constants<B: Backend, G: Learnable<B>>(
     let constants = seen
         .iter()
         .map(|values| 0.5 * values * (std::f64::consts::TAU * variance).ln());
-    let problem = drawn.with_log_normaliser(constants.collect())?;
+    Ok(problem.with_log_normaliser(constants.collect())?)
+}
 
+/// The problem whose chains start at the latents that its starts, taken for noise, stand for.
+fn from_the_prior<B: Backend, G: Learnable<B>>(
+    generator: &G,
+    observation: &Observation<B>,
+    problem: Problem<B>,
+) -> Result<Problem<B>, EvalError> {
     let valid = generator.valid();
     let noise = problem.start().clone();
     let start = valid.latents_from_noise(noise.clone());

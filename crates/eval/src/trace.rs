@@ -5,25 +5,32 @@ use std::path::Path;
 use burn::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use shortrun_data::Images;
-use shortrun_langevin::{ShortRun, StepSize, StepSizes};
-use shortrun_model::Learnable;
+use shortrun_langevin::{ShortRun, StepSize, StepSizes, Trace};
+use shortrun_model::{Learnable, Observation};
+use shortrun_stepsize_vi::{Evaluation, MemoryBudget, Objective, Problem};
 
-use crate::{EvalError, Inference, inference::host};
+use crate::{
+    EvalError, Inference,
+    inference::host,
+    step_size::{with_constants, with_model},
+};
 
 /// Everything a chain on N images did, with K steps in d dimensions.
 ///
 /// Names and shapes in the file: `x` `[N, c, h, w]`, `z0` `[N, d]`, `noise` `[K, N, d]`, `z`
 /// `[K+1, N, d]`, `energy` `[K+1, N]`, `gradient0` `[N, d]`, `step_sizes` `[K]` (drift form s; `[K, d]` if each layer has its own) and
-/// `sigma` `[1]`; all float32 but `step_sizes` and `sigma`, which are float64.
+/// `sigma` `[1]`; with the objective also `logdet` `[K, N]`, which is `log|det(I - s_k H(e_k))|`,
+/// and `objective` `[N]`, both in nats. All are float32 but `step_sizes`, `sigma`, `logdet` and
+/// `objective`, which are float64.
 #[derive(Clone, Debug, Default)]
 pub struct ChainTrace {
     tensors: Vec<(&'static str, Vec<usize>, Vec<f32>)>,
-    /// Drift form: `[K]`, or `[K, d]` if the layers have their own.
-    step_sizes: (Vec<usize>, Vec<f64>),
-    sigma: f64,
+    /// In float64.
+    doubles: Vec<(&'static str, Vec<usize>, Vec<f64>)>,
 }
 
-/// Traces the chain on the first `count` images.
+/// Traces the chain on the first `count` images; with a memory budget for Hessians, also the exact
+/// objective of its step size along that very chain.
 ///
 /// # Errors
 /// If there are no images, or the chain or sigma make no sense.
@@ -32,6 +39,7 @@ pub fn trace<B: Backend, G: Learnable<B>>(
     images: &Images,
     count: usize,
     inference: &Inference,
+    objective: Option<MemoryBudget>,
     device: &B::Device,
 ) -> Result<ChainTrace, EvalError> {
     let inference = Inference {
@@ -40,9 +48,22 @@ pub fn trace<B: Backend, G: Learnable<B>>(
     };
     let mut parts: [Vec<Tensor<B, 3>>; 5] = Default::default();
     let mut x: Vec<Tensor<B, 4>> = Vec::new();
+    let chain = &inference.chain;
+    let mut log_determinants = vec![Vec::new(); chain.steps()];
+    let mut objectives = Vec::new();
+    let mut failed = Ok(());
     inference.run(generator, images, count, device, |observation, run| {
         x.push(observation.images().clone());
         let Some(trace) = run.trace else { return };
+        if let (Some(budget), Ok(())) = (objective, &failed) {
+            failed = measure(generator, &observation, &trace, chain, budget).map(|found| {
+                objectives.extend(found.objective());
+                let steps = found.determinants.into_iter().flat_map(|steps| steps.log);
+                for (all, some) in log_determinants.iter_mut().zip(steps) {
+                    all.extend(some);
+                }
+            });
+        }
         let last = trace.final_energy.unsqueeze_dim::<2>(0);
         let energy = Tensor::cat(vec![run.energy, last], 0);
         let [noise, z, energies, gradient0, z0] = &mut parts;
@@ -52,6 +73,7 @@ pub fn trace<B: Backend, G: Learnable<B>>(
         energies.push(energy.unsqueeze_dim(2));
         gradient0.push(trace.gradient0.unsqueeze_dim(0));
     })?;
+    failed?;
     let [noise, z, energy, gradient0, z0] = parts.map(|parts| Tensor::cat(parts, 1));
     let mut tensors = Vec::new();
     let x = Tensor::cat(x, 0);
@@ -63,10 +85,30 @@ pub fn trace<B: Backend, G: Learnable<B>>(
     tensors.push(("z", vec![k + 1, n, d], host(z)));
     tensors.push(("energy", vec![k + 1, n], host(energy)));
     tensors.push(("gradient0", vec![n, d], host(gradient0)));
-    Ok(ChainTrace {
-        tensors,
-        step_sizes: drifts(&inference.chain, d),
-        sigma: inference.sigma,
+    let (shape, drifts) = drifts(&inference.chain, d);
+    let mut doubles = vec![
+        ("step_sizes", shape, drifts),
+        ("sigma", vec![1], vec![inference.sigma]),
+    ];
+    if objective.is_some() {
+        doubles.push(("logdet", vec![k, n], log_determinants.concat()));
+        doubles.push(("objective", vec![n], objectives));
+    }
+    Ok(ChainTrace { tensors, doubles })
+}
+
+/// The exact objective along a traced chain.
+fn measure<B: Backend, G: Learnable<B>>(
+    generator: &G,
+    observation: &Observation<B>,
+    trace: &Trace<B>,
+    chain: &ShortRun,
+    budget: MemoryBudget,
+) -> Result<Evaluation, EvalError> {
+    let start = trace.positions.clone().slice_dim(0, 0..1).squeeze_dim(0);
+    let problem = with_constants(Problem::new(start, trace.noise.clone())?, observation)?;
+    with_model(generator, observation, budget, |model| {
+        Objective::Exact.evaluate(model, &problem, chain.step_sizes())
     })
 }
 
@@ -83,7 +125,7 @@ fn drifts(chain: &ShortRun, d: usize) -> (Vec<usize>, Vec<f64>) {
 }
 
 impl ChainTrace {
-    /// A tensor's shape and values, by its name in the file.
+    /// A float32 tensor's shape and values, by its name in the file.
     pub fn tensor(&self, name: &str) -> Option<(&[usize], &[f32])> {
         let found = self.tensors.iter().find(|(known, ..)| *known == name)?;
         Some((&found.1, &found.2))
@@ -104,13 +146,9 @@ impl ChainTrace {
             let values = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             bytes.push((name, shape.clone(), Dtype::F32, values));
         }
-        let (shape, step_sizes) = &self.step_sizes;
-        for (name, shape, values) in [
-            ("step_sizes", shape.clone(), step_sizes.as_slice()),
-            ("sigma", vec![1], &[self.sigma]),
-        ] {
-            let bits = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            bytes.push((name, shape, Dtype::F64, bits));
+        for (name, shape, values) in &self.doubles {
+            let values = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            bytes.push((name, shape.clone(), Dtype::F64, values));
         }
         let views = bytes
             .iter()

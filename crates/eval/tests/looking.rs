@@ -105,7 +105,7 @@ fn a_trace_ends_where_the_reconstruction_does() {
     let (generator, device, inference) = (generator(), Default::default(), inference(0.05));
     // Two batches of chains.
     let (images, n, d, k) = (images(52), 52, 5, 4);
-    let found = trace::<Flex, Tiny>(&generator, &images, n, &inference, &device).unwrap();
+    let found = trace::<Flex, Tiny>(&generator, &images, n, &inference, None, &device).unwrap();
     let tensor = |name: &str| found.tensor(name).unwrap();
     let (shape, z) = tensor("z");
     assert_eq!(shape, [k + 1, n, d]);
@@ -133,7 +133,8 @@ fn a_trace_ends_where_the_reconstruction_does() {
 #[test]
 fn a_trace_that_cannot_be_written_is_named() {
     let (generator, device) = (generator(), Default::default());
-    let found = trace::<Flex, Tiny>(&generator, &images(1), 1, &inference(0.05), &device).unwrap();
+    let found =
+        trace::<Flex, Tiny>(&generator, &images(1), 1, &inference(0.05), None, &device).unwrap();
     let error = found
         .write("/proc/none/t.safetensors")
         .unwrap_err()

@@ -71,6 +71,22 @@ impl<B: Backend> Observation<B> {
         self.sigma
     }
 
+    /// D, how many values of each example were seen: `[n]`.
+    pub fn values_seen(&self) -> Vec<f64> {
+        let shape = self.images.dims();
+        match &self.mask {
+            None => vec![shape[1..].iter().product::<usize>() as f64; shape[0]],
+            Some(mask) => {
+                let seen: Tensor<B, 2> = mask.clone().expand(shape).flatten(1, 3);
+                seen.sum_dim(1)
+                    .into_data()
+                    .convert::<f64>()
+                    .iter()
+                    .collect()
+            }
+        }
+    }
+
     /// `g - x` where a pixel was seen, 0 elsewhere: `[n, c, h, w]`.
     pub(crate) fn residual(&self, generated: Tensor<B, 4>) -> Tensor<B, 4> {
         let residual = generated - self.images.clone();

@@ -25,7 +25,9 @@ pub(crate) fn evaluate<B: Backend>(
     let d = problem.dim();
     let mut steps = Vec::with_capacity(problem.steps());
     let mut waiting = None;
-    if !path.all_exploded() {
+    if path.all_exploded() {
+        steps = exploded(problem);
+    } else {
         for k in 0..problem.steps() {
             // The device works on step k while the host takes step k - 1 apart.
             let (hessian, before) = alongside(
@@ -39,6 +41,11 @@ pub(crate) fn evaluate<B: Backend>(
     }
     let cost = problem.examples() * (problem.steps() * (1 + 2 * d) + 1);
     Ok(evaluation(problem, &path, steps, cost))
+}
+
+/// Determinants where there is nothing to take apart.
+fn exploded<B: Backend>(problem: &Problem<B>) -> Vec<Vec<Determinant>> {
+    vec![vec![Determinant::EXPLODED; problem.examples()]; problem.steps()]
 }
 
 /// A Hessian for each example, and the roots of the step sizes at that step.
@@ -90,7 +97,9 @@ pub(crate) fn slope<B: Backend>(
     let mut slopes = SlopeSum::new(sizes, n);
     let mut steps = Vec::with_capacity(problem.steps());
     let mut adjoint = host(path.gradients[problem.steps()].clone());
-    if !path.all_exploded() {
+    if path.all_exploded() {
+        steps = exploded(problem);
+    } else {
         for k in (0..problem.steps()).rev() {
             let back = StepBack::new(curvature, problem, &path, sizes, k, rows)?;
             for (i, adjoint) in adjoint.chunks_exact(d).enumerate() {

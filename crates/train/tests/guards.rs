@@ -27,6 +27,7 @@ fn a_healthy_run_is_not_flagged() {
         match record {
             Record::Train(metrics) => assert_eq!(metrics.diverged, 0.0),
             Record::Evaluation(evaluation) => assert_eq!(evaluation.diverged, 0.0),
+            Record::StepSize(_) => unreachable!("the step size is not tuned"),
         }
     }
 }

@@ -165,8 +165,10 @@ pub fn bits<M: Module<AB>>(module: &M) -> Vec<u32> {
 pub fn records(path: &Path) -> Vec<Record> {
     let mut records = MetricsLog::read(&RunFolder::open(path).unwrap()).unwrap();
     for record in &mut records {
-        if let Record::Train(metrics) = record {
-            metrics.seconds = 0.0;
+        match record {
+            Record::Train(metrics) => metrics.seconds = 0.0,
+            Record::StepSize(tuning) => tuning.seconds = 0.0,
+            Record::Evaluation(_) => {}
         }
     }
     records
@@ -176,7 +178,7 @@ pub fn records(path: &Path) -> Vec<Record> {
 pub fn evaluated(path: &Path) -> Vec<u64> {
     let iteration = |record| match record {
         Record::Evaluation(evaluation) => Some(evaluation.iteration),
-        Record::Train(_) => None,
+        Record::Train(_) | Record::StepSize(_) => None,
     };
     records(path).into_iter().filter_map(iteration).collect()
 }
