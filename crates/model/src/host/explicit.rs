@@ -132,14 +132,14 @@ impl Doubling {
     }
 }
 
-fn output_shape(conv: &Conv2d, [n, height, width]: [usize; 3]) -> [usize; 4] {
+pub(super) fn output_shape(conv: &Conv2d, [n, height, width]: [usize; 3]) -> [usize; 4] {
     let shape = conv.shape();
     let size = |size| shape.output_size(size);
     [n, shape.output_channels, size(height), size(width)]
 }
 
 /// Values of a tensor that shares its backend with weights that were on the CPU.
-fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Values {
+pub(super) fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Values {
     match Values::of(tensor) {
         Some(values) => values,
         None => unreachable!("a float32 tensor of the CPU backend, as the weights are"),
