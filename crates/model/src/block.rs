@@ -9,7 +9,7 @@ use burn::{
     prelude::*,
 };
 
-use crate::{GeneratorConfig, conv_gelu::conv_gelu, gelu, init::Init};
+use crate::{GeneratorConfig, conv_gelu::conv_gelu, dense::dense, gelu, init::Init};
 
 /// `p_l`: a latent vector becomes a feature map.
 ///
@@ -36,7 +36,7 @@ impl<B: Backend> Project<B> {
     /// # Shapes
     /// `[n, d_l]` to `[n, n_f, size, size]`
     pub fn forward(&self, latent: Tensor<B, 2>) -> Tensor<B, 4> {
-        let seed = gelu(self.linear.forward(latent));
+        let seed = gelu(dense(&self.linear, latent));
         // A transposed convolution of stride 1 is a convolution with the flipped kernel.
         let weight = self.deconv.weight.val().flip([2, 3]).swap_dims(0, 1);
         conv_gelu(as_map(seed, self.size), weight, None, 2)

@@ -18,9 +18,22 @@ pub(crate) fn gelu_with_slope<B: Backend, const D: usize>(
     x: Tensor<B, D>,
 ) -> (Tensor<B, D>, Tensor<B, D>) {
     let cdf = normal_cdf(x.clone());
-    let density = (x.clone().square() * -0.5).exp() * (1.0 / (2.0 * PI).sqrt());
+    let density = normal_density(x.clone());
     let slope = cdf.clone() + x.clone() * density;
     (x * cdf, slope)
+}
+
+/// GELU's second and third derivatives, `φ(x) (2 - x²)` and `φ(x) (x³ - 4 x)`.
+pub(crate) fn gelu_bends<B: Backend, const D: usize>(x: Tensor<B, D>) -> [Tensor<B, D>; 2] {
+    let density = normal_density(x.clone());
+    let square = x.clone().square();
+    let second = density.clone() * (-square.clone() + 2.0);
+    let third = density * (x * (square - 4.0));
+    [second, third]
+}
+
+fn normal_density<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    (x.square() * -0.5).exp() * (1.0 / (2.0 * PI).sqrt())
 }
 
 fn normal_cdf<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {

@@ -6,7 +6,7 @@ use burn::{
     prelude::*,
     tensor::backend::AutodiffBackend,
 };
-use shortrun_langevin::EnergyGradient;
+use shortrun_langevin::{Curvature, EnergyGradient};
 
 use crate::{Observation, TapePosterior};
 
@@ -40,6 +40,23 @@ pub trait Generator<B: Backend>: Module<B> {
         Self: 'static,
     {
         Box::new(TapePosterior::new(self.clone(), observation))
+    }
+
+    /// As [`posterior`](Self::posterior), with the second derivatives that the exact objective of
+    /// the step sizes needs; `None`, the default, if the generator has none.
+    ///
+    /// A generator of your own can return nested autodiff, see
+    /// [`NestedPosterior`](crate::NestedPosterior).
+    fn curvature(
+        &self,
+        observation: Observation<B::InnerBackend>,
+    ) -> Option<Box<dyn Curvature<B::InnerBackend>>>
+    where
+        B: AutodiffBackend,
+        Self: 'static,
+    {
+        let _ = observation;
+        None
     }
 }
 

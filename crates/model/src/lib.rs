@@ -19,12 +19,14 @@
 mod block;
 mod config;
 mod conv_gelu;
+mod dense;
 mod explicit;
 mod gelu;
 mod generator;
 #[cfg(feature = "flex")]
 mod host;
 mod init;
+mod nested;
 mod observation;
 mod output;
 mod preset;
@@ -36,9 +38,10 @@ mod weights;
 
 pub use block::{Block, Project, Refine};
 pub use config::{ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm};
-pub use explicit::ExplicitPosterior;
+pub use explicit::{CentredError, ExplicitCurvature, ExplicitPosterior};
 pub use gelu::gelu;
 pub use generator::{Generator, Learnable};
+pub use nested::NestedPosterior;
 pub use observation::{Observation, ObservationError};
 pub use preset::Preset;
 pub use stochastic::{Head, Stochastic};

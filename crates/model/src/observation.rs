@@ -1,5 +1,7 @@
 //! What the generator has to explain: images, their noise level, and which pixels were seen.
 
+use std::ops::Range;
+
 use burn::{prelude::*, tensor::backend::AutodiffBackend};
 use thiserror::Error;
 
@@ -110,6 +112,49 @@ impl<B: Backend> Observation<B> {
     /// `1 / σ²`.
     pub(crate) fn precision(&self) -> f64 {
         1.0 / (self.sigma * self.sigma)
+    }
+
+    /// `1 / σ²` where a pixel was seen, 0 elsewhere: `[n, c, h, w]`.
+    pub(crate) fn pixel_precision(&self) -> Tensor<B, 4> {
+        let seen = match &self.mask {
+            Some(mask) => mask.clone().expand(self.images.dims()),
+            None => self.images.ones_like(),
+        };
+        seen * self.precision()
+    }
+
+    /// Some of the examples.
+    pub(crate) fn examples(&self, range: Range<usize>) -> Self {
+        let rows = |of: &Tensor<B, 4>| match of.dims()[0] {
+            1 => of.clone(),
+            _ => of.clone().slice_dim(0, range.clone()),
+        };
+        Self {
+            images: self.images.clone().slice_dim(0, range.clone()),
+            mask: self.mask.as_ref().map(rows),
+            sigma: self.sigma,
+        }
+    }
+
+    /// Every example `times` times over, the copies one after the other.
+    pub fn repeated(&self, times: usize) -> Self {
+        let repeat = |of: &Tensor<B, 4>| {
+            let [n, c, h, w] = of.dims();
+            of.clone()
+                .unsqueeze_dim::<5>(1)
+                .expand([n, times, c, h, w])
+                .reshape([n * times, c, h, w])
+        };
+        // A mask for all examples stays one.
+        let mask = |of: &Tensor<B, 4>| match of.dims()[0] {
+            1 => of.clone(),
+            _ => repeat(of),
+        };
+        Self {
+            images: repeat(&self.images),
+            mask: self.mask.as_ref().map(mask),
+            sigma: self.sigma,
+        }
     }
 
     /// The same observation on an autodiff backend, as a constant.

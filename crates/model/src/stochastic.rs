@@ -7,7 +7,7 @@ use burn::{
     tensor::activation::{sigmoid, softplus},
 };
 
-use crate::{GeneratorConfig, ScaleForm, conv_gelu::conv_gelu, init::Init};
+use crate::{GeneratorConfig, ScaleForm, conv_gelu::conv_gelu, dense::dense, init::Init};
 
 /// The kernel of the heads' convolutions; without padding, so a map loses `HEAD_KERNEL - 1`.
 pub(crate) const HEAD_KERNEL: usize = 5;
@@ -36,7 +36,7 @@ impl<B: Backend> Head<B> {
     pub fn forward(&self, features: Tensor<B, 4>) -> Tensor<B, 2> {
         let bias = self.conv.bias.as_ref().map(|bias| bias.val());
         let maps = conv_gelu(features, self.conv.weight.val(), bias, 0);
-        self.linear.forward(maps.flatten(1, 3))
+        dense(&self.linear, maps.flatten(1, 3))
     }
 }
 
@@ -103,4 +103,32 @@ impl ScaleForm {
         };
         (scale, slope)
     }
+
+    /// The second and third derivatives of `sigma_l` in the scale head's output.
+    pub(crate) fn scale_bends<B: Backend>(self, raw: Tensor<B, 2>) -> [Tensor<B, 2>; 2] {
+        let (scale, slope) = self.scale_with_slope(raw.clone());
+        match self {
+            // With g = softplus(v) / 2: scale = exp(g), g' = s / 2, and so on.
+            Self::SoftplusLogVariance => {
+                let inside = softplus(raw.clone(), 1.0).lower_elem(LOG_VARIANCE_LIMIT);
+                let bounded = scale * inside.float();
+                let first = sigmoid(raw.clone()) * 0.5;
+                let [second, third] = sigmoid_slopes(raw).map(|slope| slope * 0.5);
+                let square = first.clone().square();
+                [
+                    bounded.clone() * (second.clone() + square.clone()),
+                    bounded * (third + first.clone() * (second * 3.0 + square)),
+                ]
+            }
+            Self::LogVariance => [slope.clone() * 0.5, slope * 0.25],
+            Self::Softplus => sigmoid_slopes(raw),
+        }
+    }
+}
+
+/// The first and second derivatives of the logistic function.
+fn sigmoid_slopes<B: Backend>(x: Tensor<B, 2>) -> [Tensor<B, 2>; 2] {
+    let value = sigmoid(x);
+    let first = value.clone() * (-value.clone() + 1.0);
+    [first.clone(), first * (value * -2.0 + 1.0)]
 }

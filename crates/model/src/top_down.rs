@@ -3,11 +3,11 @@
 use burn::{
     module::Module, nn::conv::ConvTranspose2d, prelude::*, tensor::backend::AutodiffBackend,
 };
-use shortrun_langevin::EnergyGradient;
+use shortrun_langevin::{Curvature, EnergyGradient};
 
 use crate::{
-    Block, ConfigError, ExplicitPosterior, Generator, GeneratorConfig, Observation,
-    Parameterisation, Refine, Stochastic, generator::half_square, init::Init, output,
+    Block, ConfigError, ExplicitCurvature, ExplicitPosterior, Generator, GeneratorConfig,
+    Observation, Parameterisation, Refine, Stochastic, generator::half_square, init::Init, output,
 };
 
 /// The multi-layer top-down generator of Nijkamp et al. (2020), Table 4.
@@ -168,5 +168,18 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
     {
         use burn::module::AutodiffModule;
         Box::new(ExplicitPosterior::new(&self.valid(), observation))
+    }
+
+    /// `None` for the centred form.
+    fn curvature(
+        &self,
+        observation: Observation<B::InnerBackend>,
+    ) -> Option<Box<dyn Curvature<B::InnerBackend>>>
+    where
+        B: AutodiffBackend,
+    {
+        use burn::module::AutodiffModule;
+        let curvature = ExplicitCurvature::new(&self.valid(), observation).ok()?;
+        Some(Box::new(curvature))
     }
 }

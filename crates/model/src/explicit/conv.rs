@@ -29,22 +29,46 @@ pub(super) enum ConvGelu<B: Backend> {
     Host(Box<host::ConvGelu>),
 }
 
+/// A convolution of stride 1, by tensor operations.
 #[derive(Clone, Debug)]
 pub(super) struct Convolution<B: Backend> {
     /// `[out, in, k, k]`
-    weight: Tensor<B, 4>,
-    bias: Option<Tensor<B, 1>>,
-    padding: usize,
+    pub(super) weight: Tensor<B, 4>,
+    /// `[out]`
+    pub(super) bias: Option<Tensor<B, 1>>,
+    pub(super) padding: usize,
 }
 
 impl<B: Backend> Convolution<B> {
-    fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub(super) fn from_conv(conv: &Conv2d<B>) -> Self {
+        let padding = match conv.padding {
+            PaddingConfig2d::Explicit(top, ..) => top,
+            PaddingConfig2d::Valid | PaddingConfig2d::Same => 0,
+        };
+        Self {
+            weight: conv.weight.val(),
+            bias: conv.bias.as_ref().map(|bias| bias.val()),
+            padding,
+        }
+    }
+
+    /// A transposed convolution of stride 1 is a convolution with the flipped kernel.
+    pub(super) fn from_deconv(deconv: &ConvTranspose2d<B>) -> Self {
+        let kernel = deconv.kernel_size[0];
+        Self {
+            weight: deconv.weight.val().flip([2, 3]).swap_dims(0, 1),
+            bias: deconv.bias.as_ref().map(|bias| bias.val()),
+            padding: kernel - 1 - deconv.padding[0],
+        }
+    }
+
+    pub(super) fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let options = ConvOptions::new([1, 1], [self.padding; 2], [1, 1], 1);
         conv2d(x, self.weight.clone(), self.bias.clone(), options)
     }
 
     /// The convolution that takes gradients in the output to gradients in the input.
-    fn transposed(&self) -> Self {
+    pub(super) fn transposed(&self) -> Self {
         let kernel = self.weight.dims()[2];
         Self {
             weight: self.weight.clone().flip([2, 3]).swap_dims(0, 1),
@@ -55,41 +79,15 @@ impl<B: Backend> Convolution<B> {
 }
 
 impl<B: Backend> ConvGelu<B> {
-    /// `weight` `[out, in, k, k]`, `bias` `[out]`.
-    pub(super) fn new(weight: Tensor<B, 4>, bias: Option<Tensor<B, 1>>, padding: usize) -> Self {
+    pub(super) fn new(value: Convolution<B>) -> Self {
         #[cfg(feature = "flex")]
-        if let Some(host) = host::ConvGelu::new(&weight, bias.as_ref(), padding) {
+        if let Some(host) = host::ConvGelu::new(&value.weight, value.bias.as_ref(), value.padding) {
             return Self::Host(Box::new(host));
         }
-        let value = Convolution {
-            weight,
-            bias,
-            padding,
-        };
         Self::Tensors {
             gradient: value.transposed(),
             value,
         }
-    }
-
-    pub(super) fn from_conv(conv: &Conv2d<B>) -> Self {
-        let padding = match conv.padding {
-            PaddingConfig2d::Explicit(top, ..) => top,
-            PaddingConfig2d::Valid | PaddingConfig2d::Same => 0,
-        };
-        let bias = conv.bias.as_ref().map(|bias| bias.val());
-        Self::new(conv.weight.val(), bias, padding)
-    }
-
-    /// A transposed convolution of stride 1 is a convolution with the flipped kernel.
-    pub(super) fn from_deconv(deconv: &ConvTranspose2d<B>) -> Self {
-        let kernel = deconv.kernel_size[0];
-        let bias = deconv.bias.as_ref().map(|bias| bias.val());
-        Self::new(
-            deconv.weight.val().flip([2, 3]).swap_dims(0, 1),
-            bias,
-            kernel - 1 - deconv.padding[0],
-        )
     }
 
     /// The activation `[n, out, h', w']` of `[n, in, h, w]` plus `add` (each of the activation's

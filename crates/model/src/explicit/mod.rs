@@ -6,6 +6,7 @@
 //! (for Hessian-vector products).
 
 mod conv;
+mod curvature;
 mod dense;
 mod output;
 mod project;
@@ -17,6 +18,8 @@ use shortrun_langevin::{EnergyGradient, LatentLayers};
 
 use self::{output::Output, project::Project, residual::Residual, stochastic::Stochastic};
 use crate::{MultiLayerGenerator, Observation, Parameterisation, generator::half_square};
+
+pub use self::curvature::{CentredError, ExplicitCurvature};
 
 /// Energy and explicit latent gradient of the built-in generator's posterior.
 ///

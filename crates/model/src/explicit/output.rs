@@ -9,7 +9,7 @@ use burn::{
     },
 };
 
-use crate::gelu::gelu_with_slope;
+use crate::{Observation, gelu::gelu_with_slope};
 
 /// Transposed convolutions with GELU between them and tanh at the end.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Output<B: Backend> {
 
 /// A transposed convolution 4x4 of stride 2 and padding 1: it doubles the size.
 #[derive(Clone, Debug)]
-enum Deconv<B: Backend> {
+pub(super) enum Deconv<B: Backend> {
     /// Tensor operations, on any backend.
     Tensors {
         /// `[in, out, 4, 4]`
@@ -32,9 +32,8 @@ enum Deconv<B: Backend> {
 }
 
 impl<B: Backend> Deconv<B> {
-    fn new(layer: &ConvTranspose2d<B>) -> Self {
-        let weight = layer.weight.val();
-        let bias = layer.bias.as_ref().map(|bias| bias.val());
+    /// `weight` `[in, out, 4, 4]`, `bias` `[out]`.
+    pub(super) fn new(weight: Tensor<B, 4>, bias: Option<Tensor<B, 1>>) -> Self {
         #[cfg(feature = "flex")]
         if let Some(host) = crate::host::explicit::Doubling::new(&weight, bias.as_ref()) {
             return Self::Host(Box::new(host));
@@ -42,7 +41,7 @@ impl<B: Backend> Deconv<B> {
         Self::Tensors { weight, bias }
     }
 
-    fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub(super) fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             Self::Tensors { weight, bias } => {
                 let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
@@ -53,7 +52,7 @@ impl<B: Backend> Deconv<B> {
         }
     }
 
-    fn vjp(&self, gradient: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub(super) fn vjp(&self, gradient: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             Self::Tensors { weight, .. } => {
                 let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
@@ -75,7 +74,13 @@ pub(super) struct Saved<B: Backend> {
 impl<B: Backend> Output<B> {
     pub(super) fn new(layers: &[ConvTranspose2d<B>]) -> Self {
         Self {
-            layers: layers.iter().map(Deconv::new).collect(),
+            layers: layers
+                .iter()
+                .map(|layer| {
+                    let bias = layer.bias.as_ref().map(|bias| bias.val());
+                    Deconv::new(layer.weight.val(), bias)
+                })
+                .collect(),
         }
     }
 
@@ -107,4 +112,27 @@ impl<B: Backend> Output<B> {
         }
         gradient
     }
+}
+
+/// First to third derivatives of `m (tanh(a) - x)² / (2 σ²)` in a, the image before tanh.
+///
+/// # Shapes
+/// a `[n, 1, c h w]`, as are the results
+pub(super) fn pixel_energy<B: Backend>(
+    before: Tensor<B, 3>,
+    observation: &Observation<B>,
+) -> [Tensor<B, 3>; 3] {
+    let shape = before.dims();
+    let image = before.tanh();
+    let residual = observation.residual(image.clone().reshape(observation.images().dims()));
+    let pull = residual.reshape(shape) * observation.precision();
+    let precision = observation.pixel_precision().reshape(shape);
+    let first = -image.clone().square() + 1.0;
+    let second = image.clone() * first.clone() * -2.0;
+    let third = first.clone() * (image.square() * 6.0 - 2.0);
+    [
+        pull.clone() * first.clone(),
+        precision.clone() * first.clone().square() + pull.clone() * second.clone(),
+        precision * first * second * 3.0 + pull * third,
+    ]
 }

@@ -2,7 +2,10 @@
 
 use burn::prelude::*;
 
-use super::{conv::ConvGelu, dense::Dense};
+use super::{
+    conv::{ConvGelu, Convolution},
+    dense::Dense,
+};
 use crate::{block, gelu::gelu_with_slope};
 
 /// Linear, GELU, transposed convolution, GELU.
@@ -22,7 +25,7 @@ impl<B: Backend> Project<B> {
     pub(super) fn new(project: &block::Project<B>) -> Self {
         Self {
             linear: Dense::new(&project.linear),
-            deconv: ConvGelu::from_deconv(&project.deconv),
+            deconv: ConvGelu::new(Convolution::from_deconv(&project.deconv)),
             size: project.size(),
         }
     }

@@ -2,7 +2,7 @@
 
 use burn::{nn::conv::Conv2d, prelude::*};
 
-use super::conv::ConvGelu;
+use super::conv::{ConvGelu, Convolution};
 
 /// `GELU(conv2(GELU(conv1(h)))) + h`.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub(super) struct Saved<B: Backend>(Tensor<B, 4>, Tensor<B, 4>);
 impl<B: Backend> Residual<B> {
     pub(super) fn new(conv1: &Conv2d<B>, conv2: &Conv2d<B>) -> Self {
         Self {
-            conv1: ConvGelu::from_conv(conv1),
-            conv2: ConvGelu::from_conv(conv2),
+            conv1: ConvGelu::new(Convolution::from_conv(conv1)),
+            conv2: ConvGelu::new(Convolution::from_conv(conv2)),
         }
     }
 

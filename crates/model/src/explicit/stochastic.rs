@@ -2,7 +2,10 @@
 
 use burn::prelude::*;
 
-use super::{conv::ConvGelu, dense::Dense};
+use super::{
+    conv::{ConvGelu, Convolution},
+    dense::Dense,
+};
 use crate::{ScaleForm, stochastic};
 
 /// Both heads; their convolutions run as one, with the channels side by side.
@@ -14,6 +17,19 @@ pub(super) struct Stochastic<B: Backend> {
     form: ScaleForm,
 }
 
+/// Both heads' convolutions as one, the mean's channels first.
+pub(super) fn convolutions<B: Backend>(heads: &stochastic::Stochastic<B>) -> Convolution<B> {
+    let [mean, scale] = [&heads.mean.conv, &heads.scale.conv].map(Convolution::from_conv);
+    Convolution {
+        weight: Tensor::cat(vec![mean.weight, scale.weight], 0),
+        bias: match (mean.bias, scale.bias) {
+            (Some(mean), Some(scale)) => Some(Tensor::cat(vec![mean, scale], 0)),
+            _ => None,
+        },
+        padding: mean.padding,
+    }
+}
+
 pub(super) struct Saved<B: Backend> {
     conv_slope: Tensor<B, 4>,
     scale_slope: Tensor<B, 2>,
@@ -21,14 +37,8 @@ pub(super) struct Saved<B: Backend> {
 
 impl<B: Backend> Stochastic<B> {
     pub(super) fn new(heads: &stochastic::Stochastic<B>) -> Self {
-        let [mean, scale] = [&heads.mean.conv, &heads.scale.conv];
-        let weight = Tensor::cat(vec![mean.weight.val(), scale.weight.val()], 0);
-        let bias = match (&mean.bias, &scale.bias) {
-            (Some(mean), Some(scale)) => Some(Tensor::cat(vec![mean.val(), scale.val()], 0)),
-            _ => None,
-        };
         Self {
-            convs: ConvGelu::new(weight, bias, 0),
+            convs: ConvGelu::new(convolutions(heads)),
             mean: Dense::new(&heads.mean.linear),
             scale: Dense::new(&heads.scale.linear),
             form: heads.form,

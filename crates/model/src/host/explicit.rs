@@ -121,7 +121,7 @@ impl Doubling {
 }
 
 /// Values of a tensor that shares its backend with weights that were on the CPU.
-fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Values {
+pub(super) fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Values {
     match Values::of(tensor) {
         Some(values) => values,
         None => unreachable!("a float32 tensor of the CPU backend, as the weights are"),

@@ -5,6 +5,7 @@
 
 pub(crate) mod explicit;
 mod learned;
+pub(crate) mod linear;
 
 use std::any::Any;
 

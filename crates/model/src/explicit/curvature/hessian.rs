@@ -1,0 +1,83 @@
+//! The Hessian, by Gram matrices of tangents: nothing has to go back up.
+//!
+//! An elementwise node `y = f(a)` that the energy pulls at with `u` adds `J^T diag(u f'') J`, with
+//! J the tangents of `a`; so does the energy of the pixels. A product `z = mu + sigma e` adds
+//! `u (sigma' e'^T + e' sigma'^T)`.
+
+use burn::prelude::*;
+
+use super::{
+    ExplicitCurvature,
+    point::{Point, halves},
+    rows::{gram, times},
+};
+
+impl<B: Backend> ExplicitCurvature<B> {
+    /// `[n, d, d]`, symmetric to the last bit.
+    pub(super) fn hessian_at(&self, point: &Point<B>) -> Tensor<B, 3> {
+        // The Hessian in the directions so far, and the tangents of the features: `[n, D_i, D_i]`
+        // and `[n, D_i, units]`.
+        let mut above: Option<(Tensor<B, 3>, Tensor<B, 3>)> = None;
+        for (i, (layer, size)) in point.layers.iter().zip(self.layers.sizes()).enumerate() {
+            let identity = identity(point, *size);
+            let (local, gram_of_block) = self.blocks[i].hessian(identity.clone(), &layer.block);
+            above = Some(match (above, &layer.given) {
+                (Some((hessian, features)), Some(given)) => {
+                    let heads = &self.heads[i - 1];
+                    let (maps, gram_of_heads) = heads.maps.hessian(features.clone(), &given.heads);
+                    let [mean, raw] = halves(heads.last.apply(maps));
+                    let [slope, second, _] = given.scale_slopes.clone();
+                    let pull = given.latent_adjoint.clone();
+                    let bend = pull.clone() * given.noise.clone() * second;
+                    let scale = raw.clone() * slope;
+                    // Tangents of z in the directions above; in its own they are diag(sigma).
+                    let latents = mean + scale.clone() * given.noise.clone();
+                    let crossed = scale * pull;
+                    let hessian = Tensor::cat(
+                        vec![
+                            Tensor::cat(
+                                vec![hessian + gram_of_heads + gram(raw, bend), crossed.clone()],
+                                2,
+                            ),
+                            Tensor::cat(vec![crossed.swap_dims(1, 2), identity], 2),
+                        ],
+                        1,
+                    );
+                    let all = with_own(latents.clone(), given.scale.clone());
+                    let own = local.clone() * given.scale.clone().swap_dims(1, 2);
+                    (
+                        hessian
+                            + all
+                                .clone()
+                                .matmul(gram_of_block)
+                                .matmul(all.swap_dims(1, 2)),
+                        Tensor::cat(vec![features + latents.matmul(local), own], 1),
+                    )
+                }
+                _ => (identity + gram_of_block, local),
+            });
+        }
+        let Some((hessian, features)) = above else {
+            unreachable!("a generator without layers")
+        };
+        let (last, gram_of_image) = self.image.hessian(features, &point.image);
+        let image = self.to_image.apply(last);
+        let hessian = hessian + gram_of_image + gram(image, point.pixels[1].clone());
+        (hessian.clone() + hessian.swap_dims(1, 2)) * 0.5
+    }
+}
+
+/// `[n, size, size]` for the examples of the point.
+pub(super) fn identity<B: Backend>(point: &Point<B>, size: usize) -> Tensor<B, 3> {
+    let like = &point.pixels[0];
+    let eye = Tensor::<B, 2>::eye(size, &like.device());
+    eye.unsqueeze_dim::<3>(0)
+        .expand([like.dims()[0], size, size])
+}
+
+/// Tangents of `z` in all directions: above, `[n, D, d]`, and its own, `diag(sigma)`.
+pub(super) fn with_own<B: Backend>(above: Tensor<B, 3>, scale: Tensor<B, 3>) -> Tensor<B, 3> {
+    let [n, _, d] = above.dims();
+    let eye = Tensor::<B, 2>::eye(d, &above.device()).unsqueeze_dim::<3>(0);
+    Tensor::cat(vec![above, times(eye.expand([n, d, d]), scale)], 1)
+}
