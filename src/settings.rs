@@ -107,7 +107,7 @@ fn parse_value(value: &str) -> Value {
 fn merge(below: &mut Table, above: Table) {
     for (key, value) in above {
         match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) if !is_choice(&key) => {
+            (Some(Value::Table(below)), Value::Table(above)) if !is_choice(&key, &above) => {
                 merge(below, above);
             }
             (_, value) => {
@@ -117,9 +117,15 @@ fn merge(below: &mut Table, above: Table) {
     }
 }
 
-/// Tables whose keys are alternatives: setting one replaces the whole.
-fn is_choice(key: &str) -> bool {
-    matches!(key, "step_size" | "head_width")
+/// Tables whose keys are alternatives: setting one replaces the whole. (`[step_size]` at the top, how
+/// the step is tuned, is none of them.)
+fn is_choice(key: &str, above: &Table) -> bool {
+    let is_a_size = || {
+        ["eta", "drift", "layers"]
+            .iter()
+            .any(|name| above.contains_key(*name))
+    };
+    key == "head_width" || (key == "step_size" && is_a_size())
 }
 
 /// What the TOML reader says, on one line, with the whole key, and how to write what it could not
@@ -216,6 +222,10 @@ mod tests {
             "sigma=0.2",
             "learning_rate=2e-4",
             "langevin.step_size.drift=0.005",
+            "step_size.every=50",
+            "step_size.per=layer",
+            "step_size.adam.beta1=0.5",
+            "step_size.adam.learning_rate=0.2",
             "generator.features=32",
             "generator.head_width=latent",
             "data.source=mnist",
@@ -230,6 +240,9 @@ mod tests {
         assert_eq!(training.learning_rate, LearningRate::Constant(2e-4));
         let step = training.langevin.step_size.sizes()[0];
         assert!((step.eta() - 0.1).abs() < 1e-12);
+        let tuning = &training.step_size;
+        assert_eq!((tuning.every, tuning.per.name()), (50, "layer"));
+        assert_eq!((tuning.adam.beta1, tuning.adam.learning_rate), (0.5, 0.2));
         let generator = Preset::Table4.config(32, 3).unwrap();
         assert_eq!(layers.generator(&generator).unwrap().features, 32);
         let data = DataConfig {

@@ -40,6 +40,7 @@ fn gradient() -> Search {
     Search::Gradient(GradientSearch {
         tolerance: 1e-3,
         iterations: 200,
+        settled: 1e-4,
         adam: Adam::default(),
     })
 }

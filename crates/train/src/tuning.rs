@@ -67,11 +67,11 @@ pub enum SearchName {
 }
 
 impl Default for TuningConfig {
-    /// Off. Once switched on: the exact objective and its gradient, on 4 images.
+    /// Off. Once switched on: the exact objective and its gradient, on 2 images.
     fn default() -> Self {
         Self {
             every: 0,
-            examples: 4,
+            examples: 2,
             objective: ObjectiveName::Exact,
             search: SearchName::Gradient,
             per: Arrangement::Constant,
