@@ -373,6 +373,103 @@ fn a_trace_can_be_checked_on_the_host() {
     assert!(double("sigma")[0] > 0.0);
 }
 
+/// `[n]` sums of rows of `[n, d]`.
+fn by_row(values: &[f64], n: usize, of: impl Fn(f64) -> f64) -> Vec<f64> {
+    let rows = values.chunks_exact(values.len() / n);
+    rows.map(|row| row.iter().map(|value| of(*value)).sum())
+        .collect()
+}
+
+#[test]
+fn a_trace_with_its_objective_adds_up() {
+    let folder = trained();
+    let arguments = [
+        "trace",
+        "--run",
+        "run",
+        "--count",
+        "2",
+        "--objective",
+        "--out",
+        "a.safetensors",
+    ];
+    done(folder.path(), &arguments);
+    let bytes = fs::read(folder.path().join("a.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let single = |name: &str| -> Vec<f64> {
+        let (values, _) = file.tensor(name).unwrap().data().as_chunks::<4>();
+        values
+            .iter()
+            .map(|v| f32::from_le_bytes(*v).into())
+            .collect()
+    };
+    let double = |name: &str| -> Vec<f64> {
+        let (values, _) = file.tensor(name).unwrap().data().as_chunks::<8>();
+        values.iter().map(|v| f64::from_le_bytes(*v)).collect()
+    };
+    let (k, n) = (3, 2);
+    assert_eq!(file.tensor("logdet").unwrap().shape(), [k, n]);
+    let (logdet, energy, sigma) = (double("logdet"), single("energy"), double("sigma")[0]);
+    let constant = 0.5 * 784.0 * (std::f64::consts::TAU * sigma * sigma).ln();
+    let squares = by_row(&single("z0"), n, |value| value * value);
+    let objective = double("objective");
+    assert_eq!(objective.len(), n);
+    for i in 0..n {
+        let determinants: f64 = (0..k).map(|step| logdet[step * n + i]).sum();
+        let expected = -squares[i] / 2.0 - determinants + energy[k * n + i] + constant;
+        let found = objective[i];
+        assert!(
+            (found - expected).abs() < 1e-5 * (1.0 + expected.abs()),
+            "{found} {expected}"
+        );
+    }
+}
+
+#[test]
+fn step_size_gives_curve_optimum_and_plot() {
+    let folder = trained();
+    let step_size = |more: &[&str]| {
+        let arguments = ["step-size", "--run", "run", "--count", "2", "--json"];
+        json(folder.path(), &[&arguments, more].concat())
+    };
+    let found = step_size(&["--grid", "0.02,0.05,0.08", "--plot", "curve.svg"]);
+    let curve = found["curve"].as_array().unwrap();
+    assert_eq!(curve.len(), 3);
+    let lowest = curve
+        .iter()
+        .map(|point| number(&point["objective"]))
+        .fold(f64::INFINITY, f64::min);
+    assert_eq!(number(&found["value"]), lowest);
+    let (eta, drift) = (
+        number(&found["step_size"]["eta"][0]),
+        number(&found["step_size"]["drift"][0]),
+    );
+    assert!((eta * eta / 2.0 - drift).abs() < 1e-12);
+    let parts = |point: &serde_json::Value| {
+        number(&point["log_start"]) - number(&point["expansion"]) - number(&point["log_joint"])
+    };
+    for point in curve {
+        let (whole, sum) = (number(&point["objective"]), parts(point));
+        assert!((whole - sum).abs() < 1e-6 * (1.0 + whole.abs()));
+    }
+    // The run's own step is 0.05, in proportion to sigma.
+    assert!(number(&found["own_step_size"]["eta"][0]) > 0.0);
+    let svg = fs::read_to_string(folder.path().join("curve.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("nats an image"));
+
+    let layers = step_size(&[
+        "--objective",
+        "augmented",
+        "--search",
+        "gradient",
+        "--per",
+        "layer",
+    ]);
+    assert_eq!(layers["step_size"]["eta"].as_array().unwrap().len(), 2);
+    let lanczos = step_size(&["--objective", "lanczos", "--grid", "0.05", "--probes", "3"]);
+    assert!(number(&lanczos["probe_error"]) > 0.0);
+}
+
 #[test]
 fn info_works_while_a_run_goes_on() {
     let folder = workplace();

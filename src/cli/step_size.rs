@@ -86,7 +86,8 @@ enum PerName {
 }
 
 impl StepSizeArgs {
-    fn objective(&self) -> Objective {
+    /// `seed`: of the probes, beside that of starts and noise.
+    fn objective(&self, seed: u64) -> Objective {
         let defaults = LanczosConfig::default();
         match self.objective {
             ObjectiveName::Exact => Objective::Exact,
@@ -94,7 +95,7 @@ impl StepSizeArgs {
             ObjectiveName::Lanczos => Objective::Lanczos(LanczosConfig {
                 steps: self.lanczos_steps.unwrap_or(defaults.steps),
                 probes: self.probes.unwrap_or(defaults.probes),
-                ..defaults
+                seed,
             }),
         }
     }
@@ -251,7 +252,7 @@ impl OnBackend for StepSizeArgs {
         };
         let own = inference.chain.step_sizes().clone();
         let start = self.arrangement().of(&own, steps, layers);
-        let (objective, search) = (self.objective(), self.search());
+        let (objective, search) = (self.objective(inference.seed), self.search());
         let (found, own_value) = task.run::<B, MultiLayerGenerator<Autodiff<B>>, _>(
             &generator,
             &chosen.images,

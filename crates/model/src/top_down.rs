@@ -1,13 +1,15 @@
 //! The built-in generator.
 
 use burn::{
-    module::Module, nn::conv::ConvTranspose2d, prelude::*, tensor::backend::AutodiffBackend,
+    backend::Autodiff, module::Module, nn::conv::ConvTranspose2d, prelude::*,
+    tensor::backend::AutodiffBackend,
 };
-use shortrun_langevin::{Curvature, EnergyGradient};
+use shortrun_langevin::{Autodiff2, Autodiff3, ByNestedAutodiff, Curvature, EnergyGradient};
 
 use crate::{
-    Block, ConfigError, ExplicitCurvature, ExplicitPosterior, Generator, GeneratorConfig,
-    Observation, Parameterisation, Refine, Stochastic, generator::half_square, init::Init, output,
+    Block, CentredError, ConfigError, ExplicitCurvature, ExplicitPosterior, Generator,
+    GeneratorConfig, NestedPosterior, Observation, Parameterisation, Refine, Stochastic,
+    generator::half_square, init::Init, output,
 };
 
 /// The multi-layer top-down generator of Nijkamp et al. (2020), Table 4.
@@ -170,7 +172,7 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
         Box::new(ExplicitPosterior::new(&self.valid(), observation))
     }
 
-    /// `None` for the centred form.
+    /// Explicitly for the non-centred form, by nested autodiff for the centred one.
     fn curvature(
         &self,
         observation: Observation<B::InnerBackend>,
@@ -179,7 +181,21 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
         B: AutodiffBackend,
     {
         use burn::module::AutodiffModule;
-        let curvature = ExplicitCurvature::new(&self.valid(), observation).ok()?;
-        Some(Box::new(curvature))
+        let generator = self.valid();
+        Some(
+            match ExplicitCurvature::new(&generator, observation.clone()) {
+                Ok(explicit) => Box::new(explicit),
+                Err(CentredError) => {
+                    let nested = generator
+                        .train::<Autodiff<B::InnerBackend>>()
+                        .train::<Autodiff2<B::InnerBackend>>()
+                        .train::<Autodiff3<B::InnerBackend>>();
+                    Box::new(ByNestedAutodiff::new(NestedPosterior::new(
+                        nested,
+                        observation,
+                    )))
+                }
+            },
+        )
     }
 }
