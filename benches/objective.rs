@@ -6,7 +6,7 @@
 use burn::{backend::Flex, prelude::*};
 use criterion::{Criterion, criterion_group, criterion_main};
 use shortrun::{
-    langevin::{EnergyGradient, LatentLayers, NoiseKey, Purpose, StepSize, StepSizes},
+    langevin::{Curvature, EnergyGradient, LatentLayers, NoiseKey, Purpose, StepSize, StepSizes},
     model::{ExplicitCurvature, GeneratorConfig, Observation, Preset},
     stepsize_vi::{MemoryBudget, Model, Objective, Problem},
 };
@@ -55,6 +55,9 @@ fn run(criterion: &mut Criterion) -> Result<(), Box<dyn std::error::Error>> {
                     .1
                     .into_data()
             })
+        });
+        group.bench_function("hessian of the energy", |b| {
+            b.iter(|| posterior.hessian(problem.start().clone(), dim).into_data())
         });
         for objective in [Objective::Augmented, Objective::Exact] {
             group.bench_function(objective.name(), |b| {

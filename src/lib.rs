@@ -22,6 +22,38 @@
 //! | [`settings`] | what a user asks for, laid over a configuration |
 //! | [`cli`] | the command line |
 
+//!
+//! # Tuning the chain of your own model
+//!
+//! Any [`Generator`](model::Generator) will do; `generator` here is the built-in one, small.
+//!
+//! ```
+//! # #[cfg(feature = "flex")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use burn::{backend::{Autodiff, Flex}, module::Module, prelude::*};
+//! use shortrun::{langevin::*, model::*, stepsize_vi::*};
+//!
+//! # let device = Default::default();
+//! # let mut shape = Preset::Quick.config(28, 1)?;
+//! # (shape.latents, shape.features) = (LatentLayers::new([1, 2])?, 2);
+//! # let generator = shape.init::<Flex>(1, &device);
+//! # let images = Tensor::<Flex, 4>::zeros([2, 1, 28, 28], &device);
+//! # let key = NoiseKey { seed: 1, iteration: 0, purpose: Purpose::StepSize };
+//! let lifted = generator.train::<Autodiff<Flex>>().train::<Autodiff2<Flex>>().train::<Autodiff3<Flex>>();
+//! let observation = Observation::new(images, 0.3)?;
+//! let posterior = ByNestedAutodiff::new(NestedPosterior::new(lifted, observation));
+//! let problem = Problem::<Flex>::drawn(key, [2, 3], 4, &device)?; // 2 images, 3 latents, K = 4
+//! let model = Model::with_curvature(&posterior, MemoryBudget::mib(1024));
+//! let start = StepSize::from_eta(0.05)?.into();
+//! let found = Search::grid().run(&model, &problem, Objective::Exact, &start)?;
+//! println!("{}: {:.1} nats", found.step_sizes, found.evaluation.mean());
+//! # assert!(found.evaluation.mean().is_finite());
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "flex"))]
+//! # fn main() {}
+//! ```
+
 pub mod backend;
 pub mod cli;
 pub mod run_config;

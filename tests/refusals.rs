@@ -15,13 +15,14 @@ fn names(error: &str, parts: &[&str]) {
     }
 }
 
-const COMMANDS: [&[&str]; 6] = [
+const COMMANDS: [&[&str]; 7] = [
     &["reconstruct"],
     &["sample"],
     &["info"],
     &["export", "--out", "w.safetensors"],
     &["trace", "--out", "t.safetensors"],
     &["train", "--resume"],
+    &["step-size"],
 ];
 
 #[test]
@@ -309,4 +310,28 @@ fn a_hand_edited_shape_is_refused_without_a_panic() {
         &refused(folder.path(), &["sample", "--run", "run"], 1),
         &["config.toml"],
     );
+}
+
+#[test]
+fn a_step_size_that_cannot_be_looked_for() {
+    let folder = trained();
+    let refuse = |more: &[&str], code: i32, parts: &[&str]| {
+        let arguments = [&["step-size", "--run", "run", "--count", "2"], more].concat();
+        names(&refused(folder.path(), &arguments, code), parts);
+    };
+    refuse(&["--probes", "4"], 2, &["--probes", "--objective lanczos"]);
+    refuse(
+        &["--grid", "0.1", "--search", "refine"],
+        2,
+        &["--grid", "--search grid"],
+    );
+    refuse(&["--grid", "0.1,-0.1"], 1, &["grid.etas", "-0.1"]);
+    refuse(&["--plot", "curve.png"], 2, &["curve.png", ".svg"]);
+    refuse(
+        &["--objective", "lanczos", "--search", "gradient"],
+        1,
+        &["lanczos", "no gradient"],
+    );
+    refuse(&["--grid", "1e8,1e9"], 1, &["every step size", "explode"]);
+    refuse(&["--step-size", "eta=0"], 1, &["above 0"]);
 }

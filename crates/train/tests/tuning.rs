@@ -16,11 +16,13 @@ fn tuned(change: impl FnOnce(&mut TrainConfig)) -> TrainConfig {
 }
 
 fn tunings(records: &[Record]) -> Vec<&Tuning> {
-    let tuning = |record| match record {
-        Record::StepSize(tuning) => Some(tuning),
-        _ => None,
-    };
-    records.iter().filter_map(tuning).collect()
+    let mut found = Vec::new();
+    for record in records {
+        if let Record::StepSize(tuning) = record {
+            found.push(tuning);
+        }
+    }
+    found
 }
 
 /// A run of 10 iterations, and one of `first` resumed to 10, agree to the last bit.
