@@ -8,6 +8,8 @@
 //! cargo run --release --example step_size -- --data mnist --data-dir ../shared/datasets/mnist
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use std::{error::Error, fs, path::PathBuf, process::ExitCode};
 
 use burn::backend::{Autodiff, Flex};

@@ -158,6 +158,31 @@ fn custom_model_trains_and_reconstructs() {
 }
 
 #[test]
+fn step_size_tunes_by_grid_and_gradient_and_plots_both() {
+    let folder = TempDir::new().unwrap();
+    let faces = folder.path().join("pictures");
+    fs::create_dir(&faces).unwrap();
+    for number in 1..=12_u8 {
+        let picture = RgbImage::from_fn(28, 28, |x, y| {
+            image::Rgb([number * 20, (x * 9) as u8, (y * 9) as u8])
+        });
+        picture.save(faces.join(format!("{number}.png"))).unwrap();
+    }
+    let arguments = "--data pictures --size 28 --seeds 1 --steps 2 --every 1 --examples 1";
+    let mut command = example("step_size", folder.path());
+    let said = printed(command.args(arguments.split(' ')).assert().success());
+    assert!(said.contains("runs/step-size/step-size.svg"), "{said}");
+    let made = folder.path().join("runs/step-size");
+    let svg = fs::read_to_string(made.join("step-size.svg")).unwrap();
+    assert!(svg.contains("(a) grid") && svg.contains("(c) objective"));
+    let numbers = fs::read_to_string(made.join("step-size.json")).unwrap();
+    let runs: serde_json::Value = serde_json::from_str(&numbers).unwrap();
+    let curve = &runs[0]["updates"][0]["curve"];
+    assert_eq!(curve.as_array().unwrap().len(), 15);
+    assert_eq!(runs[1]["updates"][0]["slope"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn every_example_tells_its_expected_result_first() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in fs::read_dir(examples).unwrap() {
