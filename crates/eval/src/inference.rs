@@ -61,7 +61,11 @@ impl Inference {
 }
 
 /// Images at these places as `[n, c, h, w]`, values in [-1, 1].
-fn to_tensor<B: Backend>(images: &Images, places: &[usize], device: &B::Device) -> Tensor<B, 4> {
+pub(crate) fn to_tensor<B: Backend>(
+    images: &Images,
+    places: &[usize],
+    device: &B::Device,
+) -> Tensor<B, 4> {
     let shape = images.shape();
     let shape = [places.len(), shape.channels, shape.height, shape.width];
     Tensor::from_data(TensorData::new(images.to_f32(places), shape), device)

@@ -1,12 +1,15 @@
 //! The step-size problem of a generator on images.
 
-use burn::{prelude::*, tensor::TensorData};
+use burn::prelude::*;
 use shortrun_data::Images;
 use shortrun_langevin::NoiseKey;
 use shortrun_model::{Generator, Learnable, Observation};
 use shortrun_stepsize_vi::{MemoryBudget, Model, ObjectiveError, Problem};
 
-use crate::{EvalError, inference::host};
+use crate::{
+    EvalError,
+    inference::{host, to_tensor},
+};
 
 /// On what a step size is tuned, apart from the generator and the images.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +40,14 @@ impl StepSizeTask {
         device: &B::Device,
         work: impl FnOnce(&Model<'_, B>, &Problem<B>) -> Result<R, ObjectiveError>,
     ) -> Result<R, EvalError> {
-        let n = places.len();
-        if n == 0 {
+        if places.is_empty() {
             return Err(EvalError::NoImages);
         }
-        let shape = images.shape();
-        let shape = [n, shape.channels, shape.height, shape.width];
-        let values = TensorData::new(images.to_f32(places), shape);
-        let observation = Observation::new(Tensor::from_data(values, device), self.sigma)?;
-        let drawn = Problem::drawn(self.key, [n, self.latents], self.steps, device)?;
-        let problem = with_constants(
-            from_the_prior(generator, &observation, drawn)?,
-            &observation,
-        )?;
+        let observation = Observation::new(to_tensor(images, places, device), self.sigma)?;
+        let shape = [places.len(), self.latents];
+        let drawn = Problem::drawn(self.key, shape, self.steps, device)?;
+        let start = generator.valid().latents_from_noise(drawn.start().clone());
+        let problem = with_densities(generator, &observation, drawn.with_start(start)?)?;
         with_model(generator, &observation, self.budget, |model| {
             work(model, &problem)
         })
@@ -72,39 +70,30 @@ pub(crate) fn with_model<B: Backend, G: Learnable<B>, R>(
     }?)
 }
 
-/// The problem with the constants that make its objective one of densities.
-pub(crate) fn with_constants<B: Backend>(
-    problem: Problem<B>,
+/// The problem with the densities that its energies leave out: `(D/2) log(2π σ²)` of the images,
+/// and the prior's where the latents are not standard normal.
+pub(crate) fn with_densities<B: Backend, G: Learnable<B>>(
+    generator: &G,
     observation: &Observation<B>,
+    problem: Problem<B>,
 ) -> Result<Problem<B>, EvalError> {
     let seen = observation.values_seen();
     if let Some(hidden) = seen.iter().position(|seen| *seen == 0.0) {
         return Err(EvalError::NothingSeen(hidden));
     }
-    let variance = observation.sigma().powi(2);
-    let constants = seen
-        .iter()
-        .map(|values| 0.5 * values * (std::f64::consts::TAU * variance).ln());
-    Ok(problem.with_log_normaliser(constants.collect())?)
-}
+    let log_two_pi_variance = (std::f64::consts::TAU * observation.sigma().powi(2)).ln();
+    let constants = seen.iter().map(|values| 0.5 * values * log_two_pi_variance);
+    let problem = problem.with_log_normaliser(constants.collect())?;
 
-/// The problem whose chains start at the latents that its starts, taken for noise, stand for.
-fn from_the_prior<B: Backend, G: Learnable<B>>(
-    generator: &G,
-    observation: &Observation<B>,
-    problem: Problem<B>,
-) -> Result<Problem<B>, EvalError> {
-    let valid = generator.valid();
-    let noise = problem.start().clone();
-    let start = valid.latents_from_noise(noise.clone());
-    if host((start.clone() - noise).abs().max().unsqueeze::<1>()) == [0.0] {
+    let (valid, start) = (generator.valid(), problem.start().clone());
+    let moved = valid.latents_from_noise(start.clone()) - start.clone();
+    if host(moved.abs().max()) == [0.0] {
+        // Latents are their own noise: standard normal, as the problem has it.
         return Ok(problem);
     }
-    // Latents that are not standard normal: their prior is what the energy adds to the images'.
+    // The prior is what the energy adds to that of the images.
     let energy = valid.energy(start.clone(), observation);
-    let prior = energy - observation.energy(valid.forward(start.clone()));
+    let prior = energy - observation.energy(valid.forward(start));
     let log_start = host(prior).into_iter().map(|energy| -f64::from(energy));
-    Ok(problem
-        .with_start(start)?
-        .with_log_start(log_start.collect())?)
+    Ok(problem.with_log_start(log_start.collect())?)
 }

@@ -12,7 +12,7 @@ use shortrun_stepsize_vi::{Evaluation, MemoryBudget, Objective, Problem};
 use crate::{
     EvalError, Inference,
     inference::host,
-    step_size::{with_constants, with_model},
+    step_size::{with_densities, with_model},
 };
 
 /// Everything a chain on N images did, with K steps in d dimensions.
@@ -106,7 +106,8 @@ fn measure<B: Backend, G: Learnable<B>>(
     budget: MemoryBudget,
 ) -> Result<Evaluation, EvalError> {
     let start = trace.positions.clone().slice_dim(0, 0..1).squeeze_dim(0);
-    let problem = with_constants(Problem::new(start, trace.noise.clone())?, observation)?;
+    let drawn = Problem::new(start, trace.noise.clone())?;
+    let problem = with_densities(generator, observation, drawn)?;
     with_model(generator, observation, budget, |model| {
         Objective::Exact.evaluate(model, &problem, chain.step_sizes())
     })
