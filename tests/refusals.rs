@@ -313,6 +313,19 @@ fn a_hand_edited_shape_is_refused_without_a_panic() {
 }
 
 #[test]
+fn a_mask_that_makes_no_sense() {
+    let folder = trained();
+    let refuse = |mask: &str, code: i32, parts: &[&str]| {
+        let arguments = ["inpaint", "--run", "run", "--mask", mask];
+        names(&refused(folder.path(), &arguments, code), parts);
+    };
+    refuse("middle", 2, &["middle", "--mask"]);
+    refuse("center:28", 1, &["center:28", "every pixel"]);
+    refuse("center:99", 1, &["center:99", "28 x 28"]);
+    refuse("mask.png", 1, &["mask.png"]);
+}
+
+#[test]
 fn a_step_size_that_cannot_be_looked_for() {
     let folder = trained();
     let refuse = |more: &[&str], code: i32, parts: &[&str]| {

@@ -1,4 +1,4 @@
-//! The command line: `shortrun train | reconstruct | sample | info | export | trace |
+//! The command line: `shortrun train | reconstruct | inpaint | sample | info | export | trace |
 //! step-size`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
@@ -20,6 +20,7 @@ macro_rules! err {
 mod export;
 mod failure;
 mod info;
+mod inpaint;
 mod options;
 mod reconstruct;
 mod report;
@@ -55,6 +56,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Infer the latents of images, generate from them, and say how far off the result is.
     Reconstruct(reconstruct::ReconstructArgs),
+    /// Hide pixels of images and let the model fill them in.
+    Inpaint(inpaint::InpaintArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
     /// Say what is in a run folder, or what a preset looks like.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
         Command::Reconstruct(args) => args.reporting.run(args),
+        Command::Inpaint(args) => args.reporting.run(args),
         Command::Sample(args) => args.reporting.run(args),
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),

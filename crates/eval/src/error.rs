@@ -22,6 +22,14 @@ pub enum EvalError {
     /// A mask that leaves nothing to explain.
     #[error("the mask hides every pixel of image {0}: there is nothing to infer latents from")]
     NothingSeen(usize),
+    /// A mask that makes no sense or does not fit.
+    #[error("mask '{mask}': {reason}")]
+    Mask {
+        /// As it was written.
+        mask: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file could not be written.
     #[error("cannot write {path}: {reason}")]
     Write {

@@ -33,13 +33,21 @@ impl Grid {
 
     /// Pairs of rows: `above` over `below`, `columns` to a row.
     pub fn pairs(shape: ImageShape, columns: usize, above: &[f32], below: &[f32]) -> Self {
+        Self::stacks(shape, columns, &[above, below])
+    }
+
+    /// Stacks of rows: the first `columns` pictures of each kind one above the other, then the next.
+    /// All kinds have equally many pictures.
+    pub fn stacks(shape: ImageShape, columns: usize, kinds: &[&[f32]]) -> Self {
         let row = columns.max(1) * shape.values();
-        let mut pictures = Vec::with_capacity(above.len() + below.len());
-        for (above, below) in above.chunks(row).zip(below.chunks(row)) {
-            for half in [above, below] {
-                pictures.extend_from_slice(half);
-                // A short last row is filled up, so that its pair starts on a new one.
-                pictures.resize(pictures.len() + row - half.len(), 1.0);
+        let length = kinds.first().map_or(0, |kind| kind.len());
+        let mut pictures = Vec::new();
+        for from in (0..length).step_by(row.max(1)) {
+            for kind in kinds {
+                let part = &kind[from..length.min(from + row)];
+                pictures.extend_from_slice(part);
+                // A short last row is filled up, so that its like starts on a new one.
+                pictures.resize(pictures.len() + row - part.len(), 1.0);
             }
         }
         Self::new(shape, columns, pictures)

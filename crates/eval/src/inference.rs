@@ -33,6 +33,19 @@ impl Inference {
         images: &Images,
         count: usize,
         device: &B::Device,
+        each: impl FnMut(Observation<B>, Run<B>),
+    ) -> Result<(), EvalError> {
+        self.run_masked(generator, images, None, count, device, each)
+    }
+
+    /// As [`run`](Self::run), with only some pixels of each image seen (`[count][h * w]`).
+    pub(crate) fn run_masked<B: Backend, G: Learnable<B>>(
+        &self,
+        generator: &G,
+        images: &Images,
+        seen: Option<&[Vec<bool>]>,
+        count: usize,
+        device: &B::Device,
         mut each: impl FnMut(Observation<B>, Run<B>),
     ) -> Result<(), EvalError> {
         let count = count.min(images.len());
@@ -41,7 +54,15 @@ impl Inference {
         }
         let places: Vec<usize> = (0..count).collect();
         for (chunk, places) in places.chunks(CHUNK).enumerate() {
-            let observation = Observation::new(to_tensor(images, places, device), self.sigma)?;
+            let mut observation = Observation::new(to_tensor(images, places, device), self.sigma)?;
+            if let Some(seen) = seen {
+                let shape = images.shape();
+                let pixels = places.iter().flat_map(|place| &seen[*place]);
+                let pixels: Vec<f32> = pixels.map(|seen| f32::from(u8::from(*seen))).collect();
+                let shape = [places.len(), 1, shape.height, shape.width];
+                let mask = Tensor::from_data(TensorData::new(pixels, shape), device);
+                observation = observation.with_mask(mask)?;
+            }
             let key = |purpose| NoiseKey {
                 seed: self.seed,
                 iteration: chunk as u64,

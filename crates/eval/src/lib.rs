@@ -1,8 +1,11 @@
-//! Looking at a trained generator: reconstruction, synthesis, traces of the chain, and pictures.
+//! Looking at a trained generator: reconstruction, synthesis, inpainting, traces of the
+//! chain, the step-size problem, and pictures.
 
 mod error;
 mod grid;
 mod inference;
+mod inpaint;
+mod mask;
 mod plot;
 mod reconstruct;
 mod sample;
@@ -12,6 +15,8 @@ mod trace;
 pub use error::EvalError;
 pub use grid::Grid;
 pub use inference::Inference;
+pub use inpaint::{Inpainting, inpaint};
+pub use mask::{Mask, Side};
 pub use plot::{Panel, Plot, Series};
 pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
 pub use sample::sample;

@@ -25,6 +25,8 @@ pub enum Purpose {
     StepSize = 7,
     /// Probes of stochastic trace estimates.
     Probes = 8,
+    /// Pixels that are hidden at random.
+    Mask = 9,
 }
 
 /// The key of a stream of noise.
