@@ -22,5 +22,6 @@ fn main() -> ExitCode {
         data: "celeba",
         preset: Preset::Quick,
         run: "runs/celeba",
+        settings: &["langevin.step_size.eta=0.1"],
     })
 }

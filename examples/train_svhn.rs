@@ -20,5 +20,6 @@ fn main() -> ExitCode {
         data: "auto",
         preset: Preset::Quick,
         run: "runs/svhn",
+        settings: &[],
     })
 }

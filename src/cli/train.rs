@@ -80,6 +80,8 @@ pub struct ExampleDefaults {
     pub preset: Preset,
     /// Folder of the run, if free.
     pub run: &'static str,
+    /// Settings that go with the data, as `--set` takes them; what a user sets goes before them.
+    pub settings: &'static [&'static str],
 }
 
 /// The command line of a training example: `shortrun train` with other defaults.
@@ -168,8 +170,12 @@ impl Plan {
             .preset
             .or(defaults.map(|d| d.preset))
             .unwrap_or(Preset::Quick);
+        let mut usual = Layers::default();
+        for setting in defaults.map_or(&[][..], |defaults| defaults.settings) {
+            usual.set(setting)?;
+        }
         // A slip in the settings is told before images are loaded.
-        let training = layers.training(&training_of(preset))?;
+        let training = layers.training(&usual.training(&training_of(preset))?)?;
         layers.generator(&preset.config(data.size, data.channels.unwrap_or(3))?)?;
         let images = load(&data, args)?;
         let shape = images.train.shape();
