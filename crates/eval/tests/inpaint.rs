@@ -99,7 +99,7 @@ fn hidden_pixels_follow_the_conditional_of_the_seen_ones() {
     .unwrap();
     let seen = &mask.seen(image().shape(), 1, 5).unwrap()[0];
     let (mean, covariance) = posterior(seen, &found.originals);
-    for pixel in 0..SIDE * SIDE {
+    for (pixel, visible) in seen.iter().enumerate() {
         let w = weight(pixel);
         let expected = w[0] * mean[0] + w[1] * mean[1];
         let quadratic = |i: usize| w[i] * (covariance[i][0] * w[0] + covariance[i][1] * w[1]);
@@ -113,7 +113,7 @@ fn hidden_pixels_follow_the_conditional_of_the_seen_ones() {
         );
         let ratio = f64::from(found.deviation[pixel]) / deviation;
         assert!((ratio - 1.0).abs() < 0.2, "pixel {pixel}: {ratio}");
-        let shown = if seen[pixel] {
+        let shown = if *visible {
             found.originals[pixel]
         } else {
             0.0
