@@ -44,6 +44,8 @@
 
 mod conv;
 mod gelu;
+mod gram;
+mod rows;
 mod simd;
 #[cfg(test)]
 mod test_data;
@@ -52,5 +54,7 @@ mod weight_gradient;
 
 pub use conv::{Activation, Conv2d, ConvShape, Epilogue, Input};
 pub use gelu::{gelu, gelu_with_slope};
+pub use gram::gram;
+pub use rows::{column_products, combine};
 pub use upsample::{Upsample, depth_to_space, space_to_depth};
 pub use weight_gradient::weight_gradient;

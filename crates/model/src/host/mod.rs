@@ -6,6 +6,7 @@
 pub(crate) mod explicit;
 mod learned;
 pub(crate) mod linear;
+pub(crate) mod rows;
 
 use std::any::Any;
 

@@ -44,14 +44,13 @@ impl<B: Backend> ExplicitCurvature<B> {
                         1,
                     );
                     let all = with_own(latents.clone(), given.scale.clone());
-                    let own = local.clone() * given.scale.clone().swap_dims(1, 2);
                     (
                         hessian
                             + all
                                 .clone()
                                 .matmul(gram_of_block)
                                 .matmul(all.swap_dims(1, 2)),
-                        Tensor::cat(vec![features + latents.matmul(local), own], 1),
+                        features_below(features, latents, local, given.scale.clone()),
                     )
                 }
                 _ => (identity + gram_of_block, local),
@@ -80,4 +79,16 @@ pub(super) fn with_own<B: Backend>(above: Tensor<B, 3>, scale: Tensor<B, 3>) -> 
     let [n, _, d] = above.dims();
     let eye = Tensor::<B, 2>::eye(d, &above.device()).unsqueeze_dim::<3>(0);
     Tensor::cat(vec![above, times(eye.expand([n, d, d]), scale)], 1)
+}
+
+/// Tangents of the features with a block added, `h' + Z R`: R the block's own, `[n, d, units]`, and
+/// Z as in [`with_own`].
+pub(super) fn features_below<B: Backend>(
+    features: Tensor<B, 3>,
+    above: Tensor<B, 3>,
+    local: Tensor<B, 3>,
+    scale: Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    let own = local.clone() * scale.swap_dims(1, 2);
+    Tensor::cat(vec![above.matmul(local) + features, own], 1)
 }

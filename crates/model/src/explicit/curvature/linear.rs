@@ -22,10 +22,10 @@ pub(super) struct Linear<B: Backend> {
 
 #[derive(Clone, Debug)]
 enum Map<B: Backend> {
-    /// `[in, out]`
-    Dense(Tensor<B, 2>),
+    /// `[1, in, out]`
+    Dense(Tensor<B, 3>),
     /// Two dense maps side by side, each from its half of the inputs.
-    Halves(Tensor<B, 2>, Tensor<B, 2>),
+    Halves([Tensor<B, 3>; 2]),
     /// Feature maps of these shapes.
     Maps {
         by: Maps<B>,
@@ -52,7 +52,7 @@ impl<B: Backend> Linear<B> {
         let weight = dense.weight.val();
         let [inputs, outputs] = weight.dims();
         Self {
-            map: Map::Dense(weight),
+            map: Map::Dense(weight.unsqueeze_dim(0)),
             bias: dense.bias.as_ref().map(|bias| bias.val().unsqueeze()),
             inputs,
             outputs,
@@ -69,9 +69,8 @@ impl<B: Backend> Linear<B> {
             }
             _ => None,
         };
-        let [first, second] = weights;
         Self {
-            map: Map::Halves(first, second),
+            map: Map::Halves(weights.map(|weight| weight.unsqueeze_dim(0))),
             bias,
             inputs: 2 * inputs,
             outputs: 2 * outputs,
@@ -135,11 +134,10 @@ impl<B: Backend> Linear<B> {
     pub(super) fn apply(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
         let [n, m, _] = x.dims();
         match &self.map {
-            Map::Dense(weight) => dense(x, weight.clone()),
-            Map::Halves(first, second) => {
-                let halves = [first, second].map(Tensor::clone);
-                by_halves(x, self.inputs / 2, halves)
-            }
+            Map::Dense(weight) => product(x, weight.clone()),
+            Map::Halves(weights) => by_halves(x, self.inputs / 2, |i, half| {
+                product(half, weights[i].clone())
+            }),
             Map::Maps { by, from, .. } => {
                 let [c, h, w] = *from;
                 by.apply(x.reshape([n * m, c, h, w]))
@@ -153,11 +151,10 @@ impl<B: Backend> Linear<B> {
     pub(super) fn transposed(&self, g: Tensor<B, 3>) -> Tensor<B, 3> {
         let [n, m, _] = g.dims();
         match &self.map {
-            Map::Dense(weight) => dense(g, weight.clone().transpose()),
-            Map::Halves(first, second) => {
-                let halves = [first, second].map(|weight| weight.clone().transpose());
-                by_halves(g, self.outputs / 2, halves)
-            }
+            Map::Dense(weight) => product(g, weight.clone().swap_dims(1, 2)),
+            Map::Halves(weights) => by_halves(g, self.outputs / 2, |i, half| {
+                product(half, weights[i].clone().swap_dims(1, 2))
+            }),
             Map::Maps { by, to, .. } => {
                 let [c, h, w] = *to;
                 by.transposed(g.reshape([n * m, c, h, w]))
@@ -167,19 +164,28 @@ impl<B: Backend> Linear<B> {
     }
 }
 
-/// `[n, m, a]` times `[a, b]`, as one product.
-fn dense<B: Backend>(x: Tensor<B, 3>, weight: Tensor<B, 2>) -> Tensor<B, 3> {
-    let ([n, m, a], [_, b]) = (x.dims(), weight.dims());
-    x.reshape([n * m, a]).matmul(weight).reshape([n, m, b])
+/// `[n, m, a]` times `[1, a, b]`.
+fn product<B: Backend>(x: Tensor<B, 3>, weight: Tensor<B, 3>) -> Tensor<B, 3> {
+    let ([n, m, a], [_, _, b]) = (x.dims(), weight.dims());
+    if n == 1 {
+        // No copy of an x that is part of a wider tensor.
+        return x.matmul(weight);
+    }
+    // All examples as one product.
+    x.reshape([1, n * m, a]).matmul(weight).reshape([n, m, b])
 }
 
-fn by_halves<B: Backend>(x: Tensor<B, 3>, half: usize, weights: [Tensor<B, 2>; 2]) -> Tensor<B, 3> {
-    let [first, second] = weights;
-    let (before, after) = (
-        x.clone().slice_dim(2, 0..half),
-        x.slice_dim(2, half..2 * half),
-    );
-    Tensor::cat(vec![dense(before, first), dense(after, second)], 2)
+/// Each half of the last dimension by `map`, side by side again.
+fn by_halves<B: Backend>(
+    x: Tensor<B, 3>,
+    half: usize,
+    map: impl Fn(usize, Tensor<B, 3>) -> Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    let halves = (0..2).map(|i| {
+        let columns = i * half..(i + 1) * half;
+        map(i, x.clone().slice_dim(2, columns))
+    });
+    Tensor::cat(halves.collect(), 2)
 }
 
 impl<B: Backend> Maps<B> {

@@ -4,7 +4,7 @@ use burn::prelude::*;
 
 use super::{
     linear::Linear,
-    rows::{gram, quadratic, times},
+    rows::{combine, gram, quadratic, times},
 };
 use crate::gelu::{gelu_bends, gelu_with_slope};
 
@@ -196,7 +196,7 @@ impl<B: Backend> Segment<B> {
     ) -> Tensor<B, 3> {
         let [x] = self.up([y], |i, [y]| {
             let (node, tangents) = (&nodes[i], tangents[i].clone());
-            [times(y, node.slope.clone()) + times(tangents, node.bend())]
+            [combine([y, node.slope.clone()], [tangents, node.bend()])]
         });
         x
     }
@@ -258,7 +258,7 @@ impl<B: Backend> Segment<B> {
                 + second * crossed * 2.0
                 + bend.clone() * kept.laplacian.clone()
                 + node.adjoint.clone() * third * kept.quadratic.clone();
-            let tangents = times(y, node.slope.clone()) + times(kept.partners.clone(), bend);
+            let tangents = combine([y, node.slope.clone()], [kept.partners.clone(), bend]);
             [tangents, value]
         })
     }

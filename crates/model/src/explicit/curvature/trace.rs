@@ -17,9 +17,9 @@ use burn::prelude::*;
 
 use super::{
     ExplicitCurvature,
-    hessian::{identity, with_own},
+    hessian::{features_below, identity, with_own},
     point::{Given, Point, halves},
-    rows::{quadratic, times},
+    rows::{directions, quadratic, times},
     segment::Weighted,
 };
 
@@ -79,12 +79,12 @@ impl<B: Backend> ExplicitCurvature<B> {
             };
             let ([local, added], block) =
                 self.blocks[i].weighted([identity, laplacian], &local_weights, &layer.block);
-            features = Some(match (features, &given) {
-                (Some([tangents, laplacian]), Some(given)) => {
-                    let all = given.latents.clone().matmul(local.clone());
-                    let above = all.clone().slice_dim(1, 0..columns.start) + tangents;
-                    let own = all.slice_dim(1, columns.clone());
-                    [Tensor::cat(vec![above, own], 1), laplacian + added]
+            features = Some(match (features, &given, &layer.given) {
+                (Some([tangents, laplacian]), Some(kept), Some(given)) => {
+                    let above = directions(kept.latents.clone(), 0..columns.start);
+                    let tangents =
+                        features_below(tangents, above, local.clone(), given.scale.clone());
+                    [tangents, laplacian + added]
                 }
                 _ => [local.clone(), added],
             });
@@ -137,8 +137,9 @@ impl<B: Backend> ExplicitCurvature<B> {
             let (gradient, to_features) =
                 self.latents_up(i, given, passed, [latents, latent], crossed);
             gradients.push(gradient);
-            tangents = tangents.slice_dim(1, 0..columns.start) + to_features[0].clone();
-            value = value + to_features[1].clone();
+            let [to_tangents, to_value] = to_features;
+            tangents = to_tangents + directions(tangents, 0..columns.start);
+            value = value + to_value;
         }
         gradients.reverse();
         Tensor::cat(gradients, 2).squeeze_dim(1)
@@ -188,8 +189,8 @@ impl<B: Backend> ExplicitCurvature<B> {
     ) -> (Tensor<B, 3>, [Tensor<B, 3>; 2]) {
         let [tangents, value] = latents;
         let [_, above, d] = crossed.dims();
-        let own = tangents.clone().slice_dim(1, above..above + d);
-        let tangents = tangents.slice_dim(1, 0..above);
+        let own = directions(tangents.clone(), above..above + d);
+        let tangents = directions(tangents, 0..above);
         let diagonal = Tensor::<B, 2>::eye(d, &own.device()).unsqueeze_dim::<3>(0);
         let own: Tensor<B, 3> = (own * diagonal).sum_dim(1);
         let [slope, second, third] = given.scale_slopes.clone();
