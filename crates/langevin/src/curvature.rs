@@ -84,7 +84,8 @@ pub type Autodiff3<B> = Autodiff<Autodiff<Autodiff<B>>>;
 
 /// All derivatives of any [`Posterior`], by nested reverse-mode automatic differentiation.
 ///
-/// Freeze the weights of a network (`Module::no_grad`) before wrapping it.
+/// Freeze the weights of a network (`Module::no_grad`) before wrapping it. Burn 0.21's `nn::Linear`
+/// cannot be differentiated more than once: write such layers as a product and a sum.
 #[derive(Clone, Debug)]
 pub struct ByNestedAutodiff<P> {
     posterior: P,
