@@ -18,10 +18,10 @@ use crate::{
 /// Everything a chain on N images did, with K steps in d dimensions.
 ///
 /// Names and shapes in the file: `x` `[N, c, h, w]`, `z0` `[N, d]`, `noise` `[K, N, d]`, `z`
-/// `[K+1, N, d]`, `energy` `[K+1, N]`, `gradient0` `[N, d]`, `step_sizes` `[K]` (drift form s; `[K, d]` if each layer has its own) and
-/// `sigma` `[1]`; with the objective also `logdet` `[K, N]`, which is `log|det(I - s_k H(e_k))|`,
-/// and `objective` `[N]`, both in nats. All are float32 but `step_sizes`, `sigma`, `logdet` and
-/// `objective`, which are float64.
+/// `[K+1, N, d]`, `energy` `[K+1, N]`, `gradient0` `[N, d]`, `step_sizes` `[K]` (drift form s;
+/// `[K, d]` if each layer has its own) and `sigma` `[1]`; with the objective also `logdet`
+/// `[K, N]`, which is `log|det(I - s_k H(e_k))|`, and `objective` `[N]`, both in nats. All are
+/// float32 but `step_sizes`, `sigma`, `logdet` and `objective`, which are float64.
 #[derive(Clone, Debug, Default)]
 pub struct ChainTrace {
     tensors: Vec<(&'static str, Vec<usize>, Vec<f32>)>,

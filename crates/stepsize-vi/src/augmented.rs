@@ -17,7 +17,7 @@ use shortrun_langevin::StepSizes;
 
 use crate::{
     Evaluation, Model, ObjectiveError, Problem, Slope,
-    chain::{Path, device, host},
+    chain::{Path, device, host, roots},
     linear_algebra::dot,
     slope::SlopeSum,
 };
@@ -80,11 +80,7 @@ pub(crate) fn slope<B: Backend>(
         }
         add(&mut adjoint, &product(k, &vectors));
     }
-    let mut slope = slopes.finish(way.evaluation(problem, &path, cost));
-    if slope.evaluation.mean().is_infinite() {
-        slope.by_drift.fill(f64::NAN);
-    }
-    Ok(slope)
+    Ok(slopes.finish(way.evaluation(problem, &path, cost)))
 }
 
 /// What the bound needs of a chain, on the host.
@@ -105,12 +101,7 @@ impl Way {
         let (d, steps) = (problem.dim(), problem.steps());
         let gradients: Vec<Vec<f64>> = path.gradients.iter().cloned().map(host).collect();
         let noise: Vec<Vec<f64>> = (0..steps).map(|k| host(problem.noise(k))).collect();
-        let roots: Vec<Vec<f64>> = (0..steps)
-            .map(|k| {
-                let steps = sizes.by_dimension(k, d);
-                steps.iter().map(|step| step.drift().sqrt()).collect()
-            })
-            .collect();
+        let roots: Vec<Vec<f64>> = (0..steps).map(|k| roots(sizes, k, d)).collect();
         let reverse_noise = (0..steps).map(|k| {
             let both = gradients[k].iter().zip(&gradients[k + 1]).zip(&noise[k]);
             both.enumerate()
@@ -135,25 +126,15 @@ impl Way {
         path: &Path<B>,
         gradient_evaluations: usize,
     ) -> Evaluation {
-        let expansion = (0..problem.examples()).map(|i| {
-            if path.energy[i].is_infinite() {
-                return f64::NEG_INFINITY;
-            }
+        let expansion = |i: usize| {
             let example = i * self.d..(i + 1) * self.d;
             let square = |rows: &[f64]| dot(&rows[example.clone()], &rows[example.clone()]);
             let steps = self.noise.iter().zip(&self.reverse_noise);
             steps
                 .map(|(noise, reverse)| 0.5 * (square(noise) - square(reverse)))
                 .sum()
-        });
-        Evaluation {
-            log_start: problem.log_start().to_vec(),
-            expansion: expansion.collect(),
-            log_joint: problem.log_joint(&path.energy),
-            determinants: None,
-            probe_error: None,
-            gradient_evaluations,
-        }
+        };
+        path.evaluation(problem, expansion, gradient_evaluations)
     }
 
     /// `c_k`, `[n, d]`.

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use shortrun_langevin::{StepSizes, langevin_step};
 
-use crate::{Model, ObjectiveError, Problem};
+use crate::{Evaluation, Model, ObjectiveError, Problem};
 
 /// Where a chain went: positions `e_0, …, e_K` and gradients there.
 pub(crate) struct Path<B: Backend> {
@@ -63,10 +63,41 @@ impl<B: Backend> Path<B> {
         })
     }
 
+    /// The objective of this chain with each example's expansion, which is `-inf` where the chain
+    /// exploded; determinants, probes and work are the caller's to add.
+    pub(crate) fn evaluation(
+        &self,
+        problem: &Problem<B>,
+        expansion: impl Fn(usize) -> f64,
+        gradient_evaluations: usize,
+    ) -> Evaluation {
+        let expansion = self.energy.iter().enumerate().map(|(i, energy)| {
+            if energy.is_infinite() {
+                f64::NEG_INFINITY
+            } else {
+                expansion(i)
+            }
+        });
+        Evaluation {
+            log_start: problem.log_start().to_vec(),
+            expansion: expansion.collect(),
+            log_joint: problem.log_joint(&self.energy),
+            determinants: None,
+            probe_error: None,
+            gradient_evaluations,
+        }
+    }
+
     /// Whether no chain is left whose objective could be finite.
     pub(crate) fn all_exploded(&self) -> bool {
         self.energy.iter().all(|energy| energy.is_infinite())
     }
+}
+
+/// Square roots of the drifts at step k, one for each dimension.
+pub(crate) fn roots(sizes: &StepSizes, k: usize, d: usize) -> Vec<f64> {
+    let steps = sizes.by_dimension(k, d);
+    steps.iter().map(|step| step.drift().sqrt()).collect()
 }
 
 /// Values of a tensor in float64, row by row.

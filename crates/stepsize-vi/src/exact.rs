@@ -6,7 +6,7 @@ use shortrun_langevin::{Curvature, StepSizes};
 
 use crate::{
     Determinants, Evaluation, Model, ObjectiveError, Problem, Slope,
-    chain::{Path, device, host},
+    chain::{Path, device, host, roots},
     linear_algebra::{Determinant, Factor, Inverse, times},
     slope::SlopeSum,
 };
@@ -112,11 +112,7 @@ pub(crate) fn slope<B: Backend>(
     }
     // The third derivative counts as two further products for each direction.
     let cost = n * (problem.steps() * (1 + 4 * d) + 1);
-    let mut slope = slopes.finish(evaluation(problem, &path, steps, cost));
-    if slope.evaluation.mean().is_infinite() {
-        slope.by_drift.fill(f64::NAN);
-    }
-    Ok(slope)
+    Ok(slopes.finish(evaluation(problem, &path, steps, cost)))
 }
 
 /// One step of the sweep, for all examples.
@@ -211,12 +207,6 @@ fn rows<B: Backend>(model: &Model<'_, B>, problem: &Problem<B>) -> Result<usize,
     model.rows_beside_hessians([problem.examples(), problem.dim()], bytes)
 }
 
-/// Square roots of the drifts at step k, one for each dimension.
-fn roots(sizes: &StepSizes, k: usize, d: usize) -> Vec<f64> {
-    let steps = sizes.by_dimension(k, d);
-    steps.iter().map(|step| step.drift().sqrt()).collect()
-}
-
 /// The parts of F from the chain and the determinants of its steps (none if it exploded).
 fn evaluation<B: Backend>(
     problem: &Problem<B>,
@@ -224,26 +214,16 @@ fn evaluation<B: Backend>(
     steps: Vec<Vec<Determinant>>,
     gradient_evaluations: usize,
 ) -> Evaluation {
-    let n = problem.examples();
-    let expansion = (0..n).map(|i| {
-        if path.energy[i].is_infinite() {
-            return f64::NEG_INFINITY;
-        }
-        steps.iter().map(|step| step[i].log).sum()
-    });
     let by_step = |part: fn(&Determinant) -> f64| -> Vec<Vec<f64>> {
         let steps = steps.iter();
         steps.map(|step| step.iter().map(part).collect()).collect()
     };
+    let expansion = |i: usize| steps.iter().map(|step| step[i].log).sum();
     Evaluation {
-        log_start: problem.log_start().to_vec(),
-        expansion: expansion.collect(),
-        log_joint: problem.log_joint(&path.energy),
         determinants: Some(Determinants {
             log: by_step(|determinant| determinant.log),
             smallest_eigenvalue: by_step(|determinant| determinant.smallest),
         }),
-        probe_error: None,
-        gradient_evaluations,
+        ..path.evaluation(problem, expansion, gradient_evaluations)
     }
 }

@@ -9,7 +9,7 @@ use shortrun_langevin::{Curvature, NoiseKey, Purpose, StepSizes};
 
 use crate::{
     Determinants, Evaluation, Model, ObjectiveError, Problem,
-    chain::{Path, device, host},
+    chain::{Path, device, host, roots},
     linear_algebra::{dot, quadrature},
 };
 
@@ -65,8 +65,7 @@ pub(crate) fn evaluate<B: Backend>(
     let mut products = 0;
     if !path.all_exploded() {
         for k in 0..problem.steps() {
-            let steps = sizes.by_dimension(k, d);
-            let roots: Vec<f64> = steps.iter().map(|step| step.drift().sqrt()).collect();
+            let roots = roots(sizes, k, d);
             let probes = config.probes(k, n, d);
             let position = &path.positions[k];
             let recursion = Recursion::run(curvature, position, &roots, probes, config, rows);
@@ -84,20 +83,11 @@ pub(crate) fn evaluate<B: Backend>(
             determinants.smallest_eigenvalue.push(smallest);
         }
     }
-    let expansion = totals.iter().zip(&path.energy).map(|(probes, energy)| {
-        if energy.is_infinite() {
-            f64::NEG_INFINITY
-        } else {
-            mean(probes)
-        }
-    });
+    let cost = n * (problem.steps() + 1) + 2 * products;
     Ok(Evaluation {
-        log_start: problem.log_start().to_vec(),
-        expansion: expansion.collect(),
-        log_joint: problem.log_joint(&path.energy),
         determinants: Some(determinants),
         probe_error: standard_error(&totals),
-        gradient_evaluations: n * (problem.steps() + 1) + 2 * products,
+        ..path.evaluation(problem, |i| mean(&totals[i]), cost)
     })
 }
 

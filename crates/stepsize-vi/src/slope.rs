@@ -52,8 +52,11 @@ impl<'a> SlopeSum<'a> {
         }
     }
 
-    pub(crate) fn finish(self, evaluation: Evaluation) -> Slope {
+    pub(crate) fn finish(mut self, evaluation: Evaluation) -> Slope {
         let examples = self.examples as f64;
+        if evaluation.mean().is_infinite() {
+            self.by_drift.fill(f64::NAN);
+        }
         Slope {
             by_drift: self.by_drift.iter().map(|sum| sum / examples).collect(),
             evaluation,

@@ -178,8 +178,11 @@ fn a_chain_that_explodes_is_infinitely_bad_and_never_nan() {
         let found = objective.evaluate(&model, &problem, &sizes).unwrap();
         assert_eq!(found.mean(), f64::INFINITY, "{}", objective.name());
     }
-    let slope = Objective::Exact.slope(&model, &problem, &sizes).unwrap();
-    assert_eq!(slope.evaluation.mean(), f64::INFINITY);
+    for objective in [Objective::Exact, Objective::Augmented] {
+        let slope = objective.slope(&model, &problem, &sizes).unwrap();
+        assert_eq!(slope.evaluation.mean(), f64::INFINITY);
+        assert!(slope.by_drift[0].is_nan(), "{}", objective.name());
+    }
 }
 
 #[test]
