@@ -346,17 +346,10 @@ fn a_trace_can_be_checked_on_the_host() {
         assert_eq!(file.tensor(name).unwrap().shape(), shape, "{name}");
     }
     assert_eq!(file.names().len(), 8);
-    let single = |name: &str| -> Vec<f64> {
-        let (values, _) = file.tensor(name).unwrap().data().as_chunks::<4>();
-        values
-            .iter()
-            .map(|v| f32::from_le_bytes(*v).into())
-            .collect()
-    };
-    let double = |name: &str| -> Vec<f64> {
-        let (values, _) = file.tensor(name).unwrap().data().as_chunks::<8>();
-        values.iter().map(|v| f64::from_le_bytes(*v)).collect()
-    };
+    let (single, double) = (
+        |name: &str| singles(&file, name),
+        |name: &str| doubles(&file, name),
+    );
     let (z, noise, gradient) = (single("z"), single("noise"), single("gradient0"));
     let s = double("step_sizes")[0];
     assert_eq!(single("z0"), z[..n * d]);
@@ -371,6 +364,21 @@ fn a_trace_can_be_checked_on_the_host() {
     assert!(single("energy").iter().all(|energy| energy.is_finite()));
     assert!(single("x").iter().all(|value| (-1.0..=1.0).contains(value)));
     assert!(double("sigma")[0] > 0.0);
+}
+
+/// A float32 tensor's values.
+fn singles(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
+    let (values, _) = file.tensor(name).unwrap().data().as_chunks::<4>();
+    values
+        .iter()
+        .map(|v| f32::from_le_bytes(*v).into())
+        .collect()
+}
+
+/// A float64 tensor's values.
+fn doubles(file: &SafeTensors<'_>, name: &str) -> Vec<f64> {
+    let (values, _) = file.tensor(name).unwrap().data().as_chunks::<8>();
+    values.iter().map(|v| f64::from_le_bytes(*v)).collect()
 }
 
 /// `[n]` sums of rows of `[n, d]`.
@@ -396,17 +404,10 @@ fn a_trace_with_its_objective_adds_up() {
     done(folder.path(), &arguments);
     let bytes = fs::read(folder.path().join("a.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let single = |name: &str| -> Vec<f64> {
-        let (values, _) = file.tensor(name).unwrap().data().as_chunks::<4>();
-        values
-            .iter()
-            .map(|v| f32::from_le_bytes(*v).into())
-            .collect()
-    };
-    let double = |name: &str| -> Vec<f64> {
-        let (values, _) = file.tensor(name).unwrap().data().as_chunks::<8>();
-        values.iter().map(|v| f64::from_le_bytes(*v)).collect()
-    };
+    let (single, double) = (
+        |name: &str| singles(&file, name),
+        |name: &str| doubles(&file, name),
+    );
     let (k, n) = (3, 2);
     assert_eq!(file.tensor("logdet").unwrap().shape(), [k, n]);
     let (logdet, energy, sigma) = (double("logdet"), single("energy"), double("sigma")[0]);

@@ -52,13 +52,12 @@ impl GridSearch {
         let Some(alike) = trials.best().cloned() else {
             return Ok(false);
         };
-        for at in 0..start.sizes().len() {
-            if start.sizes().len() == 1 {
-                break;
-            }
-            let held = trials.best().unwrap_or(&alike).clone();
-            for step in steps.iter().filter(|step| **step != held.sizes()[at]) {
-                trials.value(&with_one(&held, at, *step))?;
+        if start.sizes().len() > 1 {
+            for at in 0..start.sizes().len() {
+                let held = trials.best().unwrap_or(&alike).clone();
+                for step in steps.iter().filter(|step| **step != held.sizes()[at]) {
+                    trials.value(&with_one(&held, at, *step))?;
+                }
             }
         }
         let edge = |step: Option<&StepSize>| step == alike.sizes().first();
