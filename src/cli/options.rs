@@ -98,8 +98,17 @@ pub(super) fn check_output(path: &Path, extension: &str) -> Result<(), Failure> 
 }
 
 impl DataOptions {
+    /// How many images.
+    pub(super) fn count(&self, default: usize) -> usize {
+        self.count.unwrap_or(default)
+    }
+
     pub(super) fn load(&self, run: &LoadedRun, default: usize) -> Result<Chosen, Failure> {
-        let count = self.count.unwrap_or(default);
+        self.load_first(run, self.count(default))
+    }
+
+    /// The first `count` images of the split, or as many as there are.
+    pub(super) fn load_first(&self, run: &LoadedRun, count: usize) -> Result<Chosen, Failure> {
         let own = &run.config.data;
         let generator = &run.config.generator;
         let config = DataConfig {

@@ -53,6 +53,10 @@ pub(super) struct StepSizeArgs {
     /// Of the lanczos objective: probes for each image and step.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     probes: Option<usize>,
+    /// Also evaluate the optimum and the run's own step size on this many further images, with other
+    /// noise: what the search gained beyond the images and noise it saw.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    held_out: Option<usize>,
     /// Memory for Hessians and their products, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = at_least_one)]
     memory: usize,
@@ -147,6 +151,16 @@ struct Tried {
     slope: Option<Vec<f64>>,
 }
 
+/// The objective, nats an image, where the search did not look.
+#[derive(Serialize)]
+struct HeldOut {
+    images: usize,
+    /// At the optimum of the search.
+    value: f64,
+    /// At the run's own step size.
+    own_value: f64,
+}
+
 #[derive(Serialize)]
 pub(super) struct Report {
     objective: &'static str,
@@ -171,6 +185,7 @@ pub(super) struct Report {
     /// The run's own step size, and the objective there.
     own_step_size: StepSizeReport,
     own_value: f64,
+    held_out: Option<HeldOut>,
     curve: Vec<Tried>,
     /// Of one evaluation, in gradients of one image.
     gradient_evaluations: usize,
@@ -220,6 +235,18 @@ impl fmt::Display for Report {
                 "\nnot converged: at an edge of what was tried, or out of iterations"
             )?;
         }
+        if let Some(HeldOut {
+            images,
+            value,
+            own_value,
+        }) = &self.held_out
+        {
+            write!(
+                f,
+                "\nheld out:   {value:.2}; the run's own {own_value:.2} ({images} other images, other \
+                 noise)"
+            )?;
+        }
         write!(f, "\n{:.1} s", self.seconds)?;
         match &self.plot {
             Some(plot) => write!(f, "; plot: {}", plot.display()),
@@ -234,11 +261,20 @@ impl OnBackend for StepSizeArgs {
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         self.check()?;
         let run = self.run.load()?;
-        let chosen = self.data.load(&run, DEFAULT_COUNT)?;
+        let count = self.data.count(DEFAULT_COUNT);
+        let further = self.held_out.unwrap_or(0);
+        let chosen = self.data.load_first(&run, count + further)?;
         let inference = run.inference(&self.chain)?;
         let generator = run.generator::<Autodiff<B>>(&device)?;
         let (steps, layers) = (inference.chain.steps(), &inference.layers);
-        let places: Vec<usize> = (0..chosen.images.len()).collect();
+        let mut places: Vec<usize> = (0..chosen.images.len()).collect();
+        let others = places.split_off(count.min(places.len()));
+        if others.len() < further {
+            let (found, all) = (chosen.images.len(), count + further);
+            return Err(Failure::Usage(format!(
+                "--held-out {further}: with --count {count} that takes {all} images; there are {found}"
+            )));
+        }
         let task = StepSizeTask {
             steps,
             sigma: inference.sigma,
@@ -264,6 +300,31 @@ impl OnBackend for StepSizeArgs {
                 Ok((found, own.mean()))
             },
         )?;
+        let held_out = if others.is_empty() {
+            None
+        } else {
+            let task = StepSizeTask {
+                key: NoiseKey {
+                    seed: task.key.seed.wrapping_add(1),
+                    ..task.key
+                },
+                ..task
+            };
+            Some(task.run::<B, MultiLayerGenerator<Autodiff<B>>, _>(
+                &generator,
+                &chosen.images,
+                &others,
+                &device,
+                |model, problem| {
+                    let best = objective.evaluate(model, problem, &found.step_sizes)?;
+                    Ok(HeldOut {
+                        images: others.len(),
+                        value: best.mean(),
+                        own_value: objective.evaluate(model, problem, &own)?.mean(),
+                    })
+                },
+            )?)
+        };
         if let Some(path) = &self.plot {
             plot(&found, objective, &run)?.write_svg(path)?;
         }
@@ -288,6 +349,7 @@ impl OnBackend for StepSizeArgs {
             converged: found.converged,
             own_step_size: (&own).into(),
             own_value,
+            held_out,
             gradient_evaluations: found.evaluation.gradient_evaluations,
             seconds: found.seconds,
             curve: found
