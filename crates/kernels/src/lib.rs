@@ -1,3 +1,5 @@
 //! Kernels for the hot path of the built-in generator.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;

@@ -1,0 +1,323 @@
+//! On a CUDA GPU: the kernels against a float64 reference on random data, twice and bit by bit, and
+//! how long a chain takes.
+//!
+//! ```sh
+//! cargo run --release -p shortrun-kernels --features cuda --example kernel_check
+//! ```
+#![allow(clippy::print_stdout)]
+
+#[path = "kernel_check/reference.rs"]
+mod reference;
+
+use std::time::Instant;
+
+use cubecl::{
+    cuda::{CudaDevice, CudaRuntime},
+    prelude::*,
+    server::Handle,
+};
+use reference::{Generator, Rng};
+use shortrun_kernels::cuda::{Network, Noise, NoiseStream, Observed, Scale, Shape};
+
+type Client = ComputeClient<CudaRuntime>;
+
+fn released() -> Shape {
+    Shape {
+        latents: vec![64, 64, 64, 96, 128],
+        head_channels: vec![64, 64, 96, 128],
+        size: 16,
+        image_channels: 3,
+        features: 64,
+        seed_channels: 4,
+        refine_blocks: 1,
+        scale: Scale::SoftplusLogVariance,
+    }
+}
+
+fn shapes() -> Vec<(&'static str, Shape)> {
+    let table4 = Shape {
+        latents: vec![32, 64, 128],
+        head_channels: vec![64, 64],
+        refine_blocks: 0,
+        ..released()
+    };
+    let quick_grey = Shape {
+        latents: vec![32, 64],
+        head_channels: vec![16],
+        size: 14,
+        image_channels: 1,
+        features: 16,
+        refine_blocks: 0,
+        scale: Scale::LogVariance,
+        ..released()
+    };
+    let one = Shape {
+        latents: vec![128],
+        head_channels: vec![],
+        refine_blocks: 0,
+        ..released()
+    };
+    let odd = Shape {
+        latents: vec![10, 20],
+        head_channels: vec![24],
+        features: 48,
+        refine_blocks: 2,
+        scale: Scale::Softplus,
+        ..released()
+    };
+    vec![
+        ("released", released()),
+        ("table4", table4),
+        ("quick, grey 28", quick_grey),
+        ("l1", one),
+        ("odd sizes", odd),
+    ]
+}
+
+struct Case {
+    network: Network,
+    generator: Generator,
+    parameters: Handle,
+    batch: usize,
+    images: Vec<f32>,
+    mask: Vec<f32>,
+    latents: Vec<f32>,
+}
+
+fn bytes(values: &[f32]) -> &[u8] {
+    bytemuck::cast_slice(values)
+}
+
+fn read(client: &Client, handle: &Handle) -> Vec<f32> {
+    let bytes = client.read_one_unchecked(handle.clone());
+    bytemuck::cast_slice::<u8, f32>(&bytes).to_vec()
+}
+
+fn sync(client: &Client) {
+    if let Err(error) = cubecl::future::block_on(client.sync()) {
+        println!("sync failed: {error:?}");
+        std::process::exit(1);
+    }
+}
+
+impl Case {
+    fn new(client: &Client, shape: &Shape, batch: usize, seed: u64) -> Self {
+        let generator = Generator::new(shape.clone(), seed);
+        let mut rng = Rng(seed ^ 0x9E37_79B9_7F4A_7C15);
+        let pixels = shape.image_channels * shape.size * shape.size * 4;
+        let images = (0..batch * pixels).map(|_| rng.uniform() * 0.9).collect();
+        let mask = (0..batch * pixels)
+            .map(|_| f32::from(u8::from(rng.uniform() > -0.5)))
+            .collect();
+        let latents = (0..batch * shape.dim()).map(|_| rng.normal()).collect();
+        let parameters: Vec<f32> = generator.parameters.iter().map(|v| *v as f32).collect();
+        Self {
+            network: Network::new(client.clone(), shape.clone()),
+            generator,
+            parameters: client.create_from_slice(bytes(&parameters)),
+            batch,
+            images,
+            mask,
+            latents,
+        }
+    }
+
+    fn observed(&self, client: &Client, masked: bool) -> Observed {
+        Observed {
+            images: client.create_from_slice(bytes(&self.images)),
+            mask: masked.then(|| client.create_from_slice(bytes(&self.mask))),
+            precision: 1.0 / (0.3 * 0.3),
+        }
+    }
+
+    fn reference(&self, latents: &[f32], image: usize, masked: bool) -> (f64, Vec<f64>) {
+        let shape = self.network.shape();
+        let pixels = self.images.len() / self.batch;
+        let row = |of: &[f32], width: usize| -> Vec<f64> {
+            of[image * width..][..width].iter().map(|v| f64::from(*v)).collect()
+        };
+        let mask = if masked {
+            row(&self.mask, pixels)
+        } else {
+            vec![1.0; pixels]
+        };
+        self.generator.energy_and_gradient(
+            &row(latents, shape.dim()),
+            &row(&self.images, pixels),
+            &mask,
+            1.0 / (0.3 * 0.3),
+        )
+    }
+}
+
+/// `|found - wanted| / |wanted|`
+fn error(found: &[f32], wanted: &[f64]) -> f64 {
+    let (mut off, mut all) = (0.0, 0.0);
+    for (f, w) in found.iter().zip(wanted) {
+        off += (f64::from(*f) - w).powi(2);
+        all += w * w;
+    }
+    (off / all).sqrt()
+}
+
+/// Passes if it is small; a NaN fails.
+fn judge(failed: &mut bool, name: &str, value: f64, limit: f64) {
+    let ok = value < limit;
+    *failed |= !ok;
+    println!("  {:40} {value:9.2e}  < {limit:.0e}  {}", name, if ok { "ok" } else { "FAILED" });
+}
+
+fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut bool) {
+    println!("{name}, batch {batch}");
+    let case = Case::new(client, shape, batch, 5);
+    let begun = Instant::now();
+    let packed = case.network.pack(case.parameters.clone());
+    sync(client);
+    let dim = shape.dim();
+    for masked in [false, true] {
+        let observed = case.observed(client, masked);
+        let run = || {
+            // Whatever the kernels do not write is not a number.
+            let poison = client.create_from_slice(bytes(&vec![f32::NAN; 8 << 20]));
+            drop(poison);
+            let latents = client.create_from_slice(bytes(&case.latents));
+            let (energies, gradients) =
+                case.network.gradient(&packed, &observed, latents, batch);
+            (read(client, &energies), read(client, &gradients))
+        };
+        let (energies, gradients) = run();
+        if !masked {
+            println!("  first gradient after {:.1} s", begun.elapsed().as_secs_f64());
+        }
+        let again = run();
+        let same = again.0.iter().zip(&energies).all(|(a, b)| a.to_bits() == b.to_bits())
+            && again.1.iter().zip(&gradients).all(|(a, b)| a.to_bits() == b.to_bits());
+        judge(failed, "second run differs", f64::from(u8::from(!same)), 0.5);
+        let mut columns = 0;
+        let (mut worst_energy, mut worst) = (0.0f64, vec![0.0f64; shape.latents.len()]);
+        for image in [0, batch - 1] {
+            let (energy, gradient) = case.reference(&case.latents, image, masked);
+            worst_energy = worst_energy.max(error(&energies[image..=image], &[energy]));
+            columns = 0;
+            for (layer, d) in shape.latents.iter().enumerate() {
+                let own = &gradients[image * dim + columns..][..*d];
+                let off = error(own, &gradient[columns..][..*d]);
+                worst[layer] = if off.is_nan() { f64::NAN } else { worst[layer].max(off) };
+                columns += d;
+            }
+        }
+        let _ = columns;
+        let kind = if masked { "masked " } else { "" };
+        judge(failed, &format!("{kind}energy"), worst_energy, 5e-3);
+        for (layer, off) in worst.iter().enumerate() {
+            judge(failed, &format!("{kind}gradient, layer {layer}"), *off, 3e-2);
+        }
+    }
+    // A chain of three steps, with noise from the GPU and given.
+    let observed = case.observed(client, false);
+    let stream = NoiseStream {
+        seed: 0x1234_5678_9ABC,
+        iteration: 77,
+        purpose: 3,
+    };
+    let steps = 3;
+    let noise: Vec<f32> = (0..steps)
+        .flat_map(|k| (0..batch * dim).map(move |i| stream.normal(k, i as u32) as f32))
+        .collect();
+    let eta = 0.05f32;
+    let sizes: Vec<f32> = (0..steps as usize * dim).flat_map(|_| [eta * eta / 2.0, eta]).collect();
+    let start = || client.create_from_slice(bytes(&case.latents));
+    let (ends, _) = case.network.chain(
+        &packed, &observed, start(), batch, &sizes, &Noise::Keyed(stream),
+    );
+    let keyed = read(client, &ends);
+    let given = Noise::Given(client.create_from_slice(bytes(&noise)));
+    let (ends, energies) =
+        case.network.chain(&packed, &observed, start(), batch, &sizes, &given);
+    let (given, energies) = (read(client, &ends), read(client, &energies));
+    let wanted: Vec<f64> = given.iter().map(|v| f64::from(*v)).collect();
+    judge(failed, "keyed noise against given", error(&keyed, &wanted), 1e-3);
+    let image = batch - 1;
+    let mut latents: Vec<f32> = case.latents.clone();
+    let mut wanted_energies = Vec::new();
+    for k in 0..steps as usize {
+        let (energy, gradient) = case.reference(&latents, image, false);
+        wanted_energies.push(energy);
+        for j in 0..dim {
+            let n = noise[(k * batch + image) * dim + j];
+            let e = &mut latents[image * dim + j];
+            *e += eta * n - (f64::from(eta * eta / 2.0) * gradient[j]) as f32;
+        }
+    }
+    let wanted: Vec<f64> = latents[image * dim..].iter().map(|v| f64::from(*v)).collect();
+    judge(failed, "end of three steps", error(&given[image * dim..], &wanted), 1e-2);
+    let own: Vec<f32> = (0..steps as usize).map(|k| energies[k * batch + image]).collect();
+    judge(failed, "energies of three steps", error(&own, &wanted_energies), 5e-3);
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) {
+    let case = Case::new(client, shape, batch, 9);
+    let observed = case.observed(client, false);
+    let sizes: Vec<f32> = (0..steps * shape.dim()).flat_map(|_| [0.05f32 * 0.05 / 2.0, 0.05]).collect();
+    let (mut packing, mut host, mut whole) = (vec![], vec![], vec![]);
+    for k in 0..12 {
+        let latents = client.create_from_slice(bytes(&case.latents));
+        sync(client);
+        let begun = Instant::now();
+        let packed = case.network.pack(case.parameters.clone());
+        sync(client);
+        packing.push(begun.elapsed().as_secs_f64() * 1e3);
+        let stream = NoiseStream {
+            seed: 1,
+            iteration: k,
+            purpose: 3,
+        };
+        let begun = Instant::now();
+        let (ends, _) = case.network.chain(
+            &packed, &observed, latents, batch, &sizes, &Noise::Keyed(stream),
+        );
+        host.push(begun.elapsed().as_secs_f64() * 1e3);
+        sync(client);
+        whole.push(begun.elapsed().as_secs_f64() * 1e3);
+        drop(ends);
+    }
+    let chain = median(whole);
+    println!(
+        "{name:16} batch {batch:5} K {steps:3}: chain {chain:8.2} ms (enqueued after {:.2}), packing \
+         {:.2} ms, {:.0} us a step, {} launches a step",
+        median(host), median(packing), chain * 1e3 / steps as f64, case.network.launches(batch),
+    );
+}
+
+fn main() {
+    let client = CudaRuntime::client(&CudaDevice::default());
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let begun = Instant::now();
+    let mut failed = false;
+    let all = shapes();
+    let quick = arguments.iter().any(|a| a == "quick");
+    for (name, shape) in &all[..if quick { 1 } else { all.len() }] {
+        check(&client, name, shape, 3, &mut failed);
+    }
+    if !quick {
+        check(&client, "released", &all[0].1, 100, &mut failed);
+    }
+    println!("checks took {:.0} s", begun.elapsed().as_secs_f64());
+    if !arguments.iter().any(|a| a == "untimed") {
+        for batch in [100, 32, 132, 400, 1024] {
+            time(&client, "released", &all[0].1, batch, 25);
+        }
+        time(&client, "table4", &all[1].1, 100, 25);
+        time(&client, "l1", &all[3].1, 100, 25);
+    }
+    if failed {
+        println!("FAILED");
+        std::process::exit(1);
+    }
+    println!("all checks passed");
+}

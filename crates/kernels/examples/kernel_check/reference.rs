@@ -1,0 +1,412 @@
+//! Energy and gradient of the generator in float64, as plainly as can be.
+
+use shortrun_kernels::cuda::{Scale, Shape};
+
+/// Random numbers for tests (xorshift).
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// In (-1, 1).
+    pub fn uniform(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 40) as f32 + 0.5) / (1u64 << 23) as f32 - 1.0
+    }
+
+    /// Roughly normal, of variance 1.
+    pub fn normal(&mut self) -> f32 {
+        (0..12).map(|_| self.uniform() * 0.5).sum()
+    }
+}
+
+/// Maps `[channels][size][size]`.
+type Map = Vec<f64>;
+
+pub struct Generator {
+    shape: Shape,
+    /// All weights end to end, in the kernels' order; values that bf16 holds exactly.
+    pub parameters: Vec<f64>,
+}
+
+struct Affine<'a> {
+    weight: &'a [f64],
+    bias: &'a [f64],
+}
+
+struct Reader<'a>(&'a [f64]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> &'a [f64] {
+        let (own, rest) = self.0.split_at(n);
+        self.0 = rest;
+        own
+    }
+
+    fn affine(&mut self, weight: usize, bias: usize) -> Affine<'a> {
+        Affine {
+            weight: self.take(weight),
+            bias: self.take(bias),
+        }
+    }
+}
+
+fn erf(x: f64) -> f64 {
+    let a = x.abs();
+    let value = if a < 3.0 {
+        let (mut sum, mut term, mut n) = (a, a, 0.0);
+        while term.abs() > 1e-17 * sum.abs() && n < 200.0 {
+            n += 1.0;
+            term *= -a * a / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        sum * 2.0 / std::f64::consts::PI.sqrt()
+    } else {
+        let fraction = (1..60).rev().fold(0.0, |f, k| f64::from(k) / 2.0 / (a + f));
+        1.0 - (-a * a).exp() / ((a + fraction) * std::f64::consts::PI.sqrt())
+    };
+    value * x.signum()
+}
+
+fn gelu(x: f64) -> (f64, f64) {
+    let cdf = 0.5 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2));
+    let density = (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+    (x * cdf, cdf + x * density)
+}
+
+fn gelu_map(map: Map) -> (Map, Map) {
+    map.into_iter().map(gelu).unzip()
+}
+
+/// Stride 1, `[out, in, k, k]`.
+fn conv(x: &[f64], w: &Affine<'_>, [size, ci, co, k, pad]: [usize; 5]) -> Map {
+    let to = size + 2 * pad + 1 - k;
+    let mut y = vec![0.0; co * to * to];
+    for o in 0..co {
+        let own = &mut y[o * to * to..][..to * to];
+        own.fill(w.bias.get(o).copied().unwrap_or(0.0));
+        for i in 0..ci {
+            for ky in 0..k {
+                for kx in 0..k {
+                    let value = w.weight[((o * ci + i) * k + ky) * k + kx];
+                    for r in 0..to {
+                        let Some(sy) = (r + ky).checked_sub(pad).filter(|v| *v < size) else {
+                            continue;
+                        };
+                        for c in 0..to {
+                            if let Some(sx) = (c + kx).checked_sub(pad).filter(|v| *v < size) {
+                                own[r * to + c] += value * x[(i * size + sy) * size + sx];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    y
+}
+
+/// The gradient in the input of [`conv`] on maps of `size`.
+fn conv_back(g: &[f64], weight: &[f64], [size, ci, co, k, pad]: [usize; 5]) -> Map {
+    let to = size + 2 * pad + 1 - k;
+    let mut x = vec![0.0; ci * size * size];
+    for o in 0..co {
+        for i in 0..ci {
+            for ky in 0..k {
+                for kx in 0..k {
+                    let value = weight[((o * ci + i) * k + ky) * k + kx];
+                    for r in 0..to {
+                        let Some(sy) = (r + ky).checked_sub(pad).filter(|v| *v < size) else {
+                            continue;
+                        };
+                        for c in 0..to {
+                            if let Some(sx) = (c + kx).checked_sub(pad).filter(|v| *v < size) {
+                                x[(i * size + sy) * size + sx] += value * g[(o * to + r) * to + c];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    x
+}
+
+/// Transposed convolution `[in, out, k, k]`: the gradient of a convolution of stride `s`.
+fn deconv(x: &[f64], weight: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -> Map {
+    let to = (size - 1) * s + k - 2 * pad;
+    let mut y = vec![0.0; co * to * to];
+    for i in 0..ci {
+        for o in 0..co {
+            for ky in 0..k {
+                for kx in 0..k {
+                    let value = weight[((i * co + o) * k + ky) * k + kx];
+                    for r in 0..size {
+                        let Some(ty) = (r * s + ky).checked_sub(pad).filter(|v| *v < to) else {
+                            continue;
+                        };
+                        for c in 0..size {
+                            if let Some(tx) = (c * s + kx).checked_sub(pad).filter(|v| *v < to) {
+                                y[(o * to + ty) * to + tx] += value * x[(i * size + r) * size + c];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    y
+}
+
+fn deconv_back(g: &[f64], weight: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -> Map {
+    let to = (size - 1) * s + k - 2 * pad;
+    let mut x = vec![0.0; ci * size * size];
+    for i in 0..ci {
+        for o in 0..co {
+            for ky in 0..k {
+                for kx in 0..k {
+                    let value = weight[((i * co + o) * k + ky) * k + kx];
+                    for r in 0..size {
+                        let Some(ty) = (r * s + ky).checked_sub(pad).filter(|v| *v < to) else {
+                            continue;
+                        };
+                        for c in 0..size {
+                            if let Some(tx) = (c * s + kx).checked_sub(pad).filter(|v| *v < to) {
+                                x[(i * size + r) * size + c] += value * g[(o * to + ty) * to + tx];
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    x
+}
+
+/// `[in, out]`
+fn linear(x: &[f64], w: &Affine<'_>, out: usize) -> Vec<f64> {
+    let mut y = vec![0.0; out];
+    y.copy_from_slice(w.bias);
+    for (i, v) in x.iter().enumerate() {
+        for (y, w) in y.iter_mut().zip(&w.weight[i * out..][..out]) {
+            *y += v * w;
+        }
+    }
+    y
+}
+
+fn linear_back(g: &[f64], weight: &[f64]) -> Vec<f64> {
+    let dot = |row: &[f64]| row.iter().zip(g).map(|(w, g)| w * g).sum();
+    weight.chunks(g.len()).map(dot).collect()
+}
+
+fn times(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a * b).collect()
+}
+
+fn plus(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
+}
+
+fn scale(form: Scale, v: f64) -> (f64, f64) {
+    let soft = v.max(0.0) + (-v.abs()).exp().ln_1p();
+    let logistic = 1.0 / (1.0 + (-v).exp());
+    match form {
+        Scale::SoftplusLogVariance => {
+            let s = (soft.min(10.0) / 2.0).exp();
+            (s, if soft < 10.0 { s * logistic / 2.0 } else { 0.0 })
+        }
+        Scale::LogVariance => {
+            let s = (v.clamp(-10.0, 10.0) / 2.0).exp();
+            (s, if v.abs() < 10.0 { s / 2.0 } else { 0.0 })
+        }
+        Scale::Softplus => (soft + 1e-3, logistic),
+    }
+}
+
+struct Block<'a> {
+    conv1: Affine<'a>,
+    conv2: Affine<'a>,
+}
+
+impl Block<'_> {
+    fn forward(&self, x: &[f64], size: usize, f: usize) -> (Map, [Map; 2]) {
+        let (inner, slope1) = gelu_map(conv(x, &self.conv1, [size, f, f, 5, 2]));
+        let (outer, slope2) = gelu_map(conv(&inner, &self.conv2, [size, f, f, 3, 1]));
+        (plus(&outer, x), [slope1, slope2])
+    }
+
+    fn back(&self, g: &[f64], slopes: &[Map; 2], size: usize, f: usize) -> Map {
+        let inner = conv_back(&times(g, &slopes[1]), self.conv2.weight, [size, f, f, 3, 1]);
+        let outer = conv_back(&times(&inner, &slopes[0]), self.conv1.weight, [size, f, f, 5, 2]);
+        plus(&outer, g)
+    }
+}
+
+impl Generator {
+    /// Weights of a size that keeps activations near 1.
+    pub fn new(shape: Shape, seed: u64) -> Self {
+        let mut rng = Rng(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1);
+        let mut parameters = Vec::with_capacity(shape.parameter_count());
+        let mut draw = |count: usize, fan_in: usize| {
+            let bound = 1.6 / (fan_in as f32).sqrt();
+            parameters.extend((0..count).map(|_| {
+                f64::from(half::bf16::from_f32(rng.uniform() * bound).to_f32())
+            }));
+        };
+        let (f, s) = (shape.features, shape.size);
+        let seeds = shape.seed_channels * s * s;
+        let block = |draw: &mut dyn FnMut(usize, usize)| {
+            draw(f * f * 25, f * 25);
+            draw(f, f * 25);
+            draw(f * f * 9, f * 9);
+            draw(f, f * 9);
+        };
+        for d in &shape.latents {
+            draw(d * seeds, *d);
+            draw(seeds, *d);
+            draw(shape.seed_channels * f * 25, shape.seed_channels * 25);
+            block(&mut draw);
+        }
+        for (d, c) in shape.latents[1..].iter().zip(&shape.head_channels) {
+            let values = c * (s - 4) * (s - 4);
+            for _ in 0..2 {
+                draw(c * f * 25, f * 25);
+                draw(*c, f * 25);
+                draw(values * d, values);
+                draw(*d, values);
+            }
+        }
+        for _ in 0..shape.refine_blocks {
+            block(&mut draw);
+        }
+        draw(f * shape.image_channels * 16, f * 4);
+        draw(shape.image_channels, f * 4);
+        Self { shape, parameters }
+    }
+
+    pub fn energy_and_gradient(
+        &self,
+        latents: &[f64],
+        image: &[f64],
+        mask: &[f64],
+        precision: f64,
+    ) -> (f64, Vec<f64>) {
+        let shape = &self.shape;
+        let (f, s, q) = (shape.features, shape.size, shape.seed_channels);
+        let seeds = q * s * s;
+        let mut reader = Reader(&self.parameters);
+        let layers: Vec<_> = shape
+            .latents
+            .iter()
+            .map(|d| {
+                let linear = reader.affine(d * seeds, seeds);
+                let up = reader.take(q * f * 25);
+                let block = Block {
+                    conv1: reader.affine(f * f * 25, f),
+                    conv2: reader.affine(f * f * 9, f),
+                };
+                (linear, up, block)
+            })
+            .collect();
+        let side = s - 4;
+        let heads: Vec<_> = shape.latents[1..]
+            .iter()
+            .zip(&shape.head_channels)
+            .map(|(d, c)| {
+                [(); 2].map(|()| {
+                    (
+                        reader.affine(c * f * 25, *c),
+                        reader.affine(c * side * side * d, *d),
+                    )
+                })
+            })
+            .collect();
+        let refine: Vec<_> = (0..shape.refine_blocks)
+            .map(|_| Block {
+                conv1: reader.affine(f * f * 25, f),
+                conv2: reader.affine(f * f * 9, f),
+            })
+            .collect();
+        let output = reader.affine(f * shape.image_channels * 16, shape.image_channels);
+
+        let mut features = vec![0.0; f * s * s];
+        let mut saved = Vec::new();
+        let mut column = 0;
+        for (i, d) in shape.latents.iter().enumerate() {
+            let e = &latents[column..column + d];
+            column += d;
+            let mut z = e.to_vec();
+            let mut given = None;
+            if i > 0 {
+                let c = shape.head_channels[i - 1];
+                let both = heads[i - 1].each_ref().map(|(conv1, dense)| {
+                    let (map, slope) = gelu_map(conv(&features, conv1, [s, f, c, 5, 0]));
+                    (linear(&map, dense, *d), slope)
+                });
+                let scales: Vec<_> = both[1].0.iter().map(|v| scale(shape.scale, *v)).collect();
+                for j in 0..*d {
+                    z[j] = both[0].0[j] + scales[j].0 * e[j];
+                }
+                given = Some((scales, both.map(|(_, slope)| slope)));
+            }
+            let (dense, up, block) = &layers[i];
+            let (seed, seed_slope) = gelu_map(linear(&z, dense, seeds));
+            let (map, map_slope) = gelu_map(deconv(&seed, up, [s, q, f, 5, 2, 1]));
+            let (own, slopes) = block.forward(&map, s, f);
+            features = plus(&own, &features);
+            saved.push((given, seed_slope, map_slope, slopes));
+        }
+        let mut refined = Vec::new();
+        for block in &refine {
+            let (next, slopes) = block.forward(&features, s, f);
+            features = next;
+            refined.push(slopes);
+        }
+        let shape_out = [s, f, shape.image_channels, 4, 1, 2];
+        let before = deconv(&features, output.weight, shape_out);
+        let pixels = 4 * s * s;
+        let mut gradient = vec![0.0; before.len()];
+        let mut energy: f64 = latents.iter().map(|e| e * e / 2.0).sum();
+        for (j, v) in before.iter().enumerate() {
+            let value = (v + output.bias[j / pixels]).tanh();
+            let residual = (value - image[j]) * mask[j];
+            energy += residual * residual * precision / 2.0;
+            gradient[j] = residual * precision * (1.0 - value * value);
+        }
+        let mut g = deconv_back(&gradient, output.weight, shape_out);
+        for (block, slopes) in refine.iter().zip(&refined).rev() {
+            g = block.back(&g, slopes, s, f);
+        }
+        let mut result = vec![0.0; latents.len()];
+        for (i, d) in shape.latents.iter().enumerate().rev() {
+            column -= d;
+            let (dense, up, block) = &layers[i];
+            let (given, seed_slope, map_slope, slopes) = &saved[i];
+            let map = block.back(&g, slopes, s, f);
+            let seed = deconv_back(&times(&map, map_slope), up, [s, q, f, 5, 2, 1]);
+            let pulled = linear_back(&times(&seed, seed_slope), dense.weight);
+            let e = &latents[column..column + d];
+            match given {
+                None => {
+                    for j in 0..*d {
+                        result[column + j] = pulled[j] + e[j];
+                    }
+                }
+                Some((scales, head_slopes)) => {
+                    let mut pulls = [pulled.clone(), pulled.clone()];
+                    for j in 0..*d {
+                        result[column + j] = pulled[j] * scales[j].0 + e[j];
+                        pulls[1][j] *= e[j] * scales[j].1;
+                    }
+                    let c = shape.head_channels[i - 1];
+                    for ((head, slope), pull) in heads[i - 1].iter().zip(head_slopes).zip(&pulls) {
+                        let map = times(&linear_back(pull, head.1.weight), slope);
+                        g = plus(&g, &conv_back(&map, head.0.weight, [s, f, c, 5, 0]));
+                    }
+                }
+            }
+        }
+        (energy, result)
+    }
+}

@@ -1,0 +1,417 @@
+//! The convolution 64 to 64 channels on a map in shared memory.
+//!
+//! An implicit matrix product: rows are the pixels of the map, columns the output channels, and the
+//! inner dimension runs over taps and input channels. A warp owns some rows of the map and half of
+//! the channels; the pixels it has loaded serve every vertical tap. The weights come through a ring
+//! of four slots, filled by the copy engine while the tensor cores work.
+
+use cubecl::{
+    cmma::MmaDefinition,
+    ir::MatrixIdent,
+    prelude::{barrier::Barrier, *},
+};
+
+use super::op;
+
+pub(super) type V2<E> = Vector<E, Const<2>>;
+pub(super) type V8<E> = Vector<E, Const<8>>;
+/// Accumulators: one array of two (upper and lower eight pixels) for each row and eight channels.
+pub(super) type Accumulators = Sequence<Array<V2<f32>>>;
+
+/// Warps of a cube, in four groups of rows and two halves of the channels.
+pub(super) const WARPS: u32 = 8;
+/// Pixels of a tile in each direction: 16 and a border of 2.
+pub(super) const SIDE: usize = 20;
+/// Vectors of 8 from one pixel of a tile to the next: 64 channels and one vector of padding, so that
+/// eight neighbouring pixels lie in different banks.
+pub(super) const PITCH: usize = 9;
+/// Vectors of 8 in a tile.
+pub(super) const TILE: usize = SIDE * SIDE * PITCH;
+/// Vectors of 8 in a ring slot: one column of taps, 16 input channels, 64 output channels.
+pub(super) const SLOT: usize = 5 * 128;
+
+/// Zeros, for `r` rows of pixels and 32 channels.
+#[cube]
+pub(super) fn zero_accumulators(#[comptime] r: usize) -> Accumulators {
+    let mut acc = Sequence::<Array<V2<f32>>>::new();
+    #[unroll]
+    for _i in 0..comptime!(r * 4) {
+        let mut a = Array::<V2<f32>>::new(2usize);
+        a[0] = Vector::new(0.0f32);
+        a[1] = Vector::new(0.0f32);
+        acc.push(a);
+    }
+    acc
+}
+
+/// One slot of weights, from `row` of the packed weights.
+#[cube]
+fn fill_slot<E: Float>(
+    full: &Barrier,
+    weights: &TensorMap<E, Tiled>,
+    ring: &mut SharedMemory<V8<E>>,
+    row: u32,
+    #[comptime] slot: usize,
+    #[comptime] ks: usize,
+) {
+    full.expect_tx(comptime!((ks * 2048) as u32));
+    full.tma_load_2d(
+        weights,
+        &mut ring.slice_mut(
+            comptime!(slot * SLOT),
+            comptime!(slot * SLOT + ks * 128),
+        ),
+        row as i32,
+        0,
+    );
+    full.arrive();
+}
+
+/// Starts the first four slots of a convolution; for one thread, when every slot is free.
+#[cube]
+pub(super) fn prefetch<E: Float>(
+    full: &Sequence<Shared<Barrier>>,
+    weights5: &TensorMap<E, Tiled>,
+    weights3: &TensorMap<E, Tiled>,
+    ring: &mut SharedMemory<V8<E>>,
+    kernel: u32,
+    row: u32,
+) {
+    if kernel == 5 {
+        #[unroll]
+        for k in 0..4usize {
+            fill_slot::<E>(full.index(k), weights5, ring, row + comptime!(k as u32 * 20), k, 5usize);
+        }
+    }
+    if kernel == 3 {
+        #[unroll]
+        for k in 0..4usize {
+            fill_slot::<E>(full.index(k), weights3, ring, row + comptime!(k as u32 * 12), k, 3usize);
+        }
+    }
+}
+
+/// Adds a convolution of kernel `ks` to the accumulators.
+///
+/// `origin`: where this lane's first pixel lies in the tiles, in vectors of 8; `round`: how many times
+/// the ring has gone round. The first four slots have been prefetched. All threads must have passed a
+/// barrier since the tile was written, and pass one before it is written again.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn convolve<E: Float>(
+    def: &MmaDefinition<E, E, f32>,
+    weights: &TensorMap<E, Tiled>,
+    full: &Sequence<Shared<Barrier>>,
+    empty: &Sequence<Shared<Barrier>>,
+    ring: &mut SharedMemory<V8<E>>,
+    tiles: &SharedMemory<V8<E>>,
+    acc: &mut Accumulators,
+    origin: usize,
+    half: usize,
+    lane: usize,
+    row: u32,
+    round: u32,
+    #[comptime] ks: usize,
+    #[comptime] r: usize,
+) {
+    let total = comptime!(ks as u32 * 4);
+    let b_base = half * 64 + lane;
+    for dx in 0..ks {
+        let turn = round + dx as u32;
+        #[unroll]
+        for k in 0..4usize {
+            // Refills the slot used two stages ago, which all warps have normally left.
+            let stage = dx as u32 * 4 + comptime!(k as u32);
+            if UNIT_POS == 0 && stage >= 2 && stage + 2 < total {
+                let slot = comptime!((k + 2) % 4);
+                let used = turn - comptime!(if k < 2 { 1u32 } else { 0u32 });
+                empty.index(slot).wait_parity(used & 1);
+                let next = row + (stage + 2) * comptime!(ks as u32 * 4);
+                fill_slot::<E>(full.index(slot), weights, ring, next, slot, ks);
+            }
+            full.index(k).wait_parity(turn & 1);
+            let mut pixels = Sequence::<Array<V2<E>>>::new();
+            #[unroll]
+            for i in 0..comptime!(r + ks - 1) {
+                let o = origin + dx * PITCH + comptime!(i * SIDE * PITCH + k * 2);
+                pixels.push(def.load_matrix::<_, Const<2>>(
+                    &tiles.slice(o, o + 1),
+                    MatrixIdent::A,
+                    4usize,
+                    false,
+                ));
+            }
+            #[unroll]
+            for dy in 0..ks {
+                #[unroll]
+                for block in 0..2usize {
+                    let o = b_base + comptime!(k * SLOT + dy * 128 + block * 32);
+                    let b = def.load_matrix::<_, Const<2>>(
+                        &ring.slice(o, o + 1),
+                        MatrixIdent::B,
+                        4usize,
+                        false,
+                    );
+                    let mut b0 = Array::<V2<E>>::new(2usize);
+                    let mut b1 = Array::<V2<E>>::new(2usize);
+                    b0[0] = b[0];
+                    b0[1] = b[1];
+                    b1[0] = b[2];
+                    b1[1] = b[3];
+                    #[unroll]
+                    for i in 0..r {
+                        let at = comptime!(i * 4 + block * 2);
+                        let a = pixels.index(comptime!(i + dy));
+                        def.execute_inplace(a, &b0, acc.index_mut(at));
+                        def.execute_inplace(a, &b1, acc.index_mut(comptime!(at + 1)));
+                    }
+                }
+            }
+            if UNIT_POS_PLANE == 0 {
+                empty.index(k).arrive();
+            }
+        }
+    }
+}
+
+/// What an operation does with its sums, in this order: bias and GELU, slope, sums, stores.
+///
+/// Values lie in global memory as the lanes hold them: for each image, row of pixels and 16 channels
+/// 32 vectors of 8, one a lane. So every access is a whole coalesced vector.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn finish<E: Float>(
+    def: &MmaDefinition<E, E, f32>,
+    tiles: &mut SharedMemory<V8<E>>,
+    acc: &Accumulators,
+    bias: &Array<f32>,
+    store: &mut Array<V8<E>>,
+    program: &Array<u32>,
+    at: usize,
+    image: usize,
+    size: usize,
+    group: usize,
+    half: usize,
+    lane: usize,
+) {
+    let flags = program[at + op::FLAGS];
+    let add_tile = program[at + op::ADD_TILE] as usize * TILE;
+    let to_tile = program[at + op::TO_TILE] as usize * TILE;
+    let dual_tile = program[at + op::DUAL_TILE] as usize * TILE;
+    let bias_at = program[at + op::BIAS] as usize;
+    let own = image * comptime!(op::MAP);
+    let slope_at = program[at + op::SLOPE] as usize + own;
+    let add_at = program[at + op::ADD] as usize + own;
+    let to_at = program[at + op::TO] as usize + own;
+    let dual_at = program[at + op::DUAL] as usize + own;
+    #[unroll]
+    for block in 0..2usize {
+        let column = (half * 2 + block) * 16 + (lane % 4) * 2;
+        let mut b = Array::<f32>::new(4usize);
+        b[0] = 0.0;
+        b[1] = 0.0;
+        b[2] = 0.0;
+        b[3] = 0.0;
+        if flags & op::HAS_BIAS != 0 {
+            b[0] = bias[bias_at + column];
+            b[1] = bias[bias_at + column + 1];
+            b[2] = bias[bias_at + column + 8];
+            b[3] = bias[bias_at + column + 9];
+        }
+        #[unroll]
+        for i in 0..4usize {
+            let y = group * 4 + i;
+            let mut v = Array::<f32>::new(8usize);
+            #[unroll]
+            for h in 0..2usize {
+                let a = acc.index(comptime!(i * 4 + block * 2 + h));
+                #[unroll]
+                for q in 0..2usize {
+                    let pair = a[q];
+                    v[comptime!(h * 4 + q * 2)] = pair[0] + b[comptime!(h * 2)];
+                    v[comptime!(h * 4 + q * 2 + 1)] = pair[1] + b[comptime!(h * 2 + 1)];
+                }
+            }
+            let fragment = (y * 4 + half * 2 + block) * 32 + lane;
+            if flags & op::GELU != 0 {
+                let mut slope = V8::<E>::empty();
+                #[unroll]
+                for j in 0..8usize {
+                    let (value, bend) = gelu_with_slope(v[j]);
+                    v[j] = value;
+                    slope[j] = E::cast_from(bend);
+                }
+                store[slope_at + fragment] = slope;
+            }
+            if flags & op::TIMES_SLOPE != 0 {
+                let slope = store[slope_at + fragment];
+                #[unroll]
+                for j in 0..8usize {
+                    v[j] *= f32::cast_from(slope[j]);
+                }
+            }
+            // Eight pixels of 8 channels, the next 8 pixels, and both for the next 8 channels.
+            let o = ((y + 2) * SIDE + lane % 16 + 2) * PITCH + (half * 2 + block) * 2 + lane / 16;
+            if flags & op::ADDS_TILE != 0 {
+                let t = add_tile + o;
+                let own = def.load_matrix::<_, Const<2>>(
+                    &tiles.slice(t, t + 1),
+                    MatrixIdent::A,
+                    4usize,
+                    false,
+                );
+                #[unroll]
+                for j in 0..4usize {
+                    let pair = own[j];
+                    v[comptime!(j * 2)] += f32::cast_from(pair[0]);
+                    v[comptime!(j * 2 + 1)] += f32::cast_from(pair[1]);
+                }
+            }
+            if flags & op::ADDS != 0 {
+                let other = store[add_at + fragment];
+                #[unroll]
+                for j in 0..8usize {
+                    v[j] += f32::cast_from(other[j]);
+                }
+            }
+            // Pixels beyond a map of 14 stay zero.
+            #[unroll]
+            for j in 0..8usize {
+                let x = lane / 4 + comptime!((j / 2) % 2 * 8);
+                if x >= size || y >= size {
+                    v[j] = 0.0;
+                }
+            }
+            if flags & op::STORES != 0 {
+                let mut out = V8::<E>::empty();
+                #[unroll]
+                for j in 0..8usize {
+                    out[j] = E::cast_from(v[j]);
+                }
+                store[to_at + fragment] = out;
+            }
+            if flags & op::WRITES_TILE != 0 {
+                let out = pairs::<E>(&v);
+                let t = to_tile + o;
+                def.store_matrix(
+                    &mut tiles.slice_mut(t, t + 1),
+                    &out,
+                    MatrixIdent::Accumulator,
+                    4usize,
+                    false,
+                );
+            }
+            if flags & op::DUALS != 0 {
+                let slope = store[dual_at + fragment];
+                #[unroll]
+                for j in 0..8usize {
+                    v[j] *= f32::cast_from(slope[j]);
+                }
+                let out = pairs::<E>(&v);
+                let t = dual_tile + o;
+                def.store_matrix(
+                    &mut tiles.slice_mut(t, t + 1),
+                    &out,
+                    MatrixIdent::Accumulator,
+                    4usize,
+                    false,
+                );
+            }
+        }
+    }
+}
+
+/// Eight values as four pairs, as the tensor cores hold them.
+#[cube]
+pub(super) fn pairs<E: Float>(v: &Array<f32>) -> Array<V2<E>> {
+    let mut out = Array::<V2<E>>::new(4usize);
+    #[unroll]
+    for j in 0..4usize {
+        let mut pair = V2::<E>::empty();
+        pair[0] = E::cast_from(v[comptime!(j * 2)]);
+        pair[1] = E::cast_from(v[comptime!(j * 2 + 1)]);
+        out[j] = pair;
+    }
+    out
+}
+
+/// The activation of a head's convolution (`r` = 3 rows a warp) and its slope, to global memory.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn finish_head<E: Float>(
+    acc: &Accumulators,
+    bias: &Array<f32>,
+    store: &mut Array<V8<E>>,
+    program: &Array<u32>,
+    at: usize,
+    image: usize,
+    size: usize,
+    group: usize,
+    half: usize,
+    lane: usize,
+) {
+    let bias_at = program[at + op::BIAS] as usize;
+    let stride = program[at + op::STRIDE] as usize;
+    let slope_at = program[at + op::SLOPE] as usize + image * stride;
+    let to_at = program[at + op::TO] as usize + image * stride;
+    let first = program[at + op::BLOCK] as usize;
+    #[unroll]
+    for block in 0..2usize {
+        let column = (half * 2 + block) * 16 + (lane % 4) * 2;
+        let mut b = Array::<f32>::new(4usize);
+        b[0] = bias[bias_at + column];
+        b[1] = bias[bias_at + column + 1];
+        b[2] = bias[bias_at + column + 8];
+        b[3] = bias[bias_at + column + 9];
+        #[unroll]
+        for i in 0..3usize {
+            let y = group * 3 + i;
+            let mut slope = V8::<E>::empty();
+            let mut out = V8::<E>::empty();
+            #[unroll]
+            for h in 0..2usize {
+                let a = acc.index(comptime!(i * 4 + block * 2 + h));
+                #[unroll]
+                for q in 0..2usize {
+                    let pair = a[q];
+                    let x = lane / 4 + comptime!(q * 8);
+                    #[unroll]
+                    for e in 0..2usize {
+                        let (value, bend) = gelu_with_slope(pair[e] + b[comptime!(h * 2 + e)]);
+                        let mut value = value;
+                        let mut bend = bend;
+                        if x >= size || y >= size {
+                            value = 0.0;
+                            bend = 0.0;
+                        }
+                        out[comptime!(h * 4 + q * 2 + e)] = E::cast_from(value);
+                        slope[comptime!(h * 4 + q * 2 + e)] = E::cast_from(bend);
+                    }
+                }
+            }
+            let fragment = ((first + half * 2 + block) * 12 + y) * 32 + lane;
+            store[slope_at + fragment] = slope;
+            store[to_at + fragment] = out;
+        }
+    }
+}
+
+/// `x Φ(x)` and `Φ(x) + x φ(x)`, with the error function of Abramowitz and Stegun 7.1.26 (absolute
+/// error 1.5e-7): its exponential is also the density's.
+#[cube]
+pub(super) fn gelu_with_slope(x: f32) -> (f32, f32) {
+    let a = f32::abs(x) * 0.70710678f32;
+    let t = 1.0f32 / (1.0f32 + 0.3275911f32 * a);
+    let p = t
+        * (0.254829592f32
+            + t * (-0.284496736f32
+                + t * (1.421413741f32 + t * (-1.453152027f32 + t * 1.061405429f32))));
+    let e = f32::exp(-a * a);
+    // Φ(-|x|)
+    let tail = 0.5f32 * p * e;
+    let mut cdf = tail;
+    if x >= 0.0 {
+        cdf = 1.0f32 - tail;
+    }
+    (x * cdf, cdf + x * e * 0.3989423f32)
+}

@@ -1,0 +1,246 @@
+//! The linear layers of the heads, over all images at once.
+//!
+//! A head's maps have 9,216 values an image and latent dimension and more: one product over the
+//! batch reads the weights once, where a product for each image would read them a hundred times.
+//! Their inner dimension is in the order in which the lanes stored the maps; the weights are packed
+//! in that order too, so operands go from global memory to the tensor cores without detours.
+
+use cubecl::{cmma::MmaDefinition, prelude::*};
+
+use super::{
+    conv::{V2, V8},
+    narrow::quarter,
+};
+
+/// Images of a warp's tile.
+pub(super) const IMAGES: usize = 64;
+
+/// `[image][head, 32 outputs]` of maps, in `parts` sums over the inner dimension.
+///
+/// Cubes: images / 64, heads times outputs / 32, parts. `steps`: vectors of 32 values in a head's part
+/// of a map.
+#[cube(launch_unchecked, fast_math = FastMath::all())]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn heads_forward<E: Float>(
+    store: &Array<V8<E>>,
+    packed: &Array<V8<E>>,
+    state: &mut Array<f32>,
+    maps_at: u32,
+    stride: u32,
+    weights_at: u32,
+    to: u32,
+    images: u32,
+    steps: u32,
+    outputs: u32,
+) {
+    let mut shared = SharedMemory::<f32>::new_aligned(comptime!(8 * IMAGES * 32), 128usize);
+    let lane = UNIT_POS_PLANE as usize;
+    let warp = UNIT_POS as usize / 32;
+    let first_image = CUBE_POS_X as usize * IMAGES;
+    let blocks = outputs as usize / 32;
+    let head = CUBE_POS_Y as usize / blocks;
+    let block = CUBE_POS_Y as usize % blocks;
+    let pieces = CUBE_COUNT_Z as usize * 8;
+    let piece = CUBE_POS_Z as usize * 8 + warp;
+    let steps = steps as usize;
+    let begin = steps * piece / pieces;
+    let end = steps * (piece + 1) / pieces;
+    let images = images as usize;
+
+    let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
+    let mut rows = Array::<usize>::new(8usize);
+    #[unroll]
+    for i in 0..8usize {
+        let mut row = first_image + comptime!(i * 8) + lane / 4;
+        if row >= images {
+            row = images - 1;
+        }
+        rows[i] = maps_at as usize + row * stride as usize + head * steps * 4 + lane % 4;
+    }
+    let weights = weights_at as usize + (head * blocks + block) * steps * 128 + lane;
+    let mut acc = Sequence::<Array<V2<f32>>>::new();
+    #[unroll]
+    for _i in 0..16usize {
+        let mut a = Array::<V2<f32>>::new(2usize);
+        a[0] = Vector::new(0.0f32);
+        a[1] = Vector::new(0.0f32);
+        acc.push(a);
+    }
+    for k in begin..end {
+        let mut b = Sequence::<V8<E>>::new();
+        #[unroll]
+        for n in 0..4usize {
+            b.push(packed[weights + k * 128 + comptime!(n * 32)]);
+        }
+        let mut a = Sequence::<V8<E>>::new();
+        #[unroll]
+        for i in 0..8usize {
+            a.push(store[rows[i] + k * 4]);
+        }
+        #[unroll]
+        for part in 0..2usize {
+            #[unroll]
+            for m in 0..4usize {
+                let upper = *a.index(comptime!(m * 2));
+                let lower = *a.index(comptime!(m * 2 + 1));
+                let operand = rows_operand::<E>(upper, lower, part);
+                #[unroll]
+                for n in 0..4usize {
+                    let columns = quarter::<E>(*b.index(n), part);
+                    def.execute_inplace(&operand, &columns, acc.index_mut(comptime!(m * 4 + n)));
+                }
+            }
+        }
+    }
+    #[unroll]
+    for m in 0..4usize {
+        #[unroll]
+        for n in 0..4usize {
+            let a = acc.index(comptime!(m * 4 + n));
+            #[unroll]
+            for q in 0..2usize {
+                let pair = a[q];
+                let row = lane / 4 + comptime!(m * 16 + q * 8);
+                let o = (warp * IMAGES + row) * 32 + (lane % 4) * 2 + comptime!(n * 8);
+                shared[o] = pair[0];
+                shared[o + 1] = pair[1];
+            }
+        }
+    }
+    sync_cube();
+    #[unroll]
+    for i in 0..8usize {
+        let row = warp + comptime!(i * 8);
+        let image = first_image + row;
+        if image < images {
+            let mut sum = 0.0f32;
+            #[unroll]
+            for w in 0..8usize {
+                sum += shared[(comptime!(w * IMAGES) + row) * 32 + lane];
+            }
+            let width = outputs as usize * 2;
+            let o = (CUBE_POS_Z as usize * images + image) * width;
+            state[to as usize + o + head * outputs as usize + block * 32 + lane] = sum;
+        }
+    }
+}
+
+/// 16 rows and 16 columns of the left factor, from 8 values each of row `lane / 4` and of the row 8
+/// further on; `part`: which four of the eight.
+#[cube]
+fn rows_operand<E: Float>(
+    upper: V8<E>,
+    lower: V8<E>,
+    #[comptime] part: usize,
+) -> Array<V2<E>> {
+    let u = quarter::<E>(upper, part);
+    let l = quarter::<E>(lower, part);
+    let mut out = Array::<V2<E>>::new(4usize);
+    out[0] = u[0];
+    out[1] = l[0];
+    out[2] = u[1];
+    out[3] = l[1];
+    out
+}
+
+/// From gradients of the heads' results to gradients of their maps before GELU.
+///
+/// Cubes: images / 64, blocks of 32 values / 8. `steps`: a head's outputs / 32; `head_blocks`: blocks
+/// of 32 values in a head's part of a map.
+#[cube(launch_unchecked, fast_math = FastMath::all())]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn heads_back<E: Float>(
+    pull: &Array<V8<E>>,
+    packed: &Array<V8<E>>,
+    store: &mut Array<V8<E>>,
+    pull_at: u32,
+    slopes_at: u32,
+    to: u32,
+    stride: u32,
+    weights_at: u32,
+    images: u32,
+    steps: u32,
+    head_blocks: u32,
+) {
+    let lane = UNIT_POS_PLANE as usize;
+    let warp = UNIT_POS as usize / 32;
+    let first_image = CUBE_POS_X as usize * IMAGES;
+    let block = CUBE_POS_Y as usize * 8 + warp;
+    let images = images as usize;
+    let steps = steps as usize;
+    let mut head = block / head_blocks as usize;
+    // Blocks beyond both heads have no weights.
+    if head > 1 {
+        head = 1;
+    }
+    let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
+    let mut rows = Array::<usize>::new(8usize);
+    #[unroll]
+    for i in 0..8usize {
+        let mut row = first_image + comptime!(i * 8) + lane / 4;
+        if row >= images {
+            row = images - 1;
+        }
+        rows[i] = row;
+    }
+    let weights = weights_at as usize + block * steps * 128 + lane;
+    let mut acc = Sequence::<Array<V2<f32>>>::new();
+    #[unroll]
+    for _i in 0..16usize {
+        let mut a = Array::<V2<f32>>::new(2usize);
+        a[0] = Vector::new(0.0f32);
+        a[1] = Vector::new(0.0f32);
+        acc.push(a);
+    }
+    for k in 0..steps {
+        let mut b = Sequence::<V8<E>>::new();
+        #[unroll]
+        for n in 0..4usize {
+            b.push(packed[weights + k * 128 + comptime!(n * 32)]);
+        }
+        let mut a = Sequence::<V8<E>>::new();
+        #[unroll]
+        for i in 0..8usize {
+            let row = pull_at as usize + (rows[i] * 2 + head) * steps * 4;
+            a.push(pull[row + k * 4 + lane % 4]);
+        }
+        #[unroll]
+        for part in 0..2usize {
+            #[unroll]
+            for m in 0..4usize {
+                let upper = *a.index(comptime!(m * 2));
+                let lower = *a.index(comptime!(m * 2 + 1));
+                let operand = rows_operand::<E>(upper, lower, part);
+                #[unroll]
+                for n in 0..4usize {
+                    let columns = quarter::<E>(*b.index(n), part);
+                    def.execute_inplace(&operand, &columns, acc.index_mut(comptime!(m * 4 + n)));
+                }
+            }
+        }
+    }
+    // A lane's columns of the four blocks of 8 are 8 neighbouring values of the map.
+    #[unroll]
+    for m in 0..4usize {
+        #[unroll]
+        for q in 0..2usize {
+            let image = first_image + comptime!(m * 16 + q * 8) + lane / 4;
+            if image < images {
+                let o = rows[comptime!(m * 2 + q)] * stride as usize + block * 4 + lane % 4;
+                let slope = store[slopes_at as usize + o];
+                let mut out = V8::<E>::empty();
+                #[unroll]
+                for n in 0..4usize {
+                    let a = acc.index(comptime!(m * 4 + n));
+                    let pair = a[q];
+                    #[unroll]
+                    for e in 0..2usize {
+                        let j = comptime!(n * 2 + e);
+                        out[j] = E::cast_from(pair[e] * f32::cast_from(slope[j]));
+                    }
+                }
+                store[to as usize + o] = out;
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Convolutions with few channels on one side: their weights come straight from global memory, packed
+//! as the tensor cores want them.
+
+use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
+
+use super::conv::{Accumulators, PITCH, SIDE, V2, V8};
+
+/// Vectors of 8 from one pixel of a narrow tile (16 channels) to the next.
+pub(super) const NARROW_PITCH: usize = 3;
+/// Vectors of 8 in a narrow tile.
+pub(super) const NARROW_TILE: usize = SIDE * SIDE * NARROW_PITCH;
+
+/// From 16 channels to 64: adds `rows` times `columns` taps to the accumulators of four rows.
+///
+/// `origin`: where this lane's first pixel lies in the narrow tile; neighbouring columns of taps are
+/// `step` pixels apart.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn widen<E: Float>(
+    def: &MmaDefinition<E, E, f32>,
+    narrow: &SharedMemory<V8<E>>,
+    weights: &Array<V8<E>>,
+    acc: &mut Accumulators,
+    weights_at: usize,
+    origin: usize,
+    half: usize,
+    lane: usize,
+    #[comptime] rows: usize,
+    #[comptime] columns: usize,
+    #[comptime] step: usize,
+) {
+    #[unroll]
+    for dx in 0..columns {
+        let mut pixels = Sequence::<Array<V2<E>>>::new();
+        #[unroll]
+        for i in 0..comptime!(4 + rows - 1) {
+            let o = origin + comptime!((i * SIDE + dx * step) * NARROW_PITCH);
+            pixels.push(def.load_matrix::<_, Const<2>>(
+                &narrow.slice(o, o + 1),
+                MatrixIdent::A,
+                4usize,
+                false,
+            ));
+        }
+        #[unroll]
+        for dy in 0..rows {
+            #[unroll]
+            for block in 0..2usize {
+                let tap = comptime!(dy * columns + dx);
+                let b = weights[weights_at + (tap * 4 + half * 2 + block) * 32 + lane];
+                let b0 = quarter::<E>(b, 0usize);
+                let b1 = quarter::<E>(b, 1usize);
+                #[unroll]
+                for i in 0..4usize {
+                    let at = comptime!(i * 4 + block * 2);
+                    let a = pixels.index(comptime!(i + dy));
+                    def.execute_inplace(a, &b0, acc.index_mut(at));
+                    def.execute_inplace(a, &b1, acc.index_mut(comptime!(at + 1)));
+                }
+            }
+        }
+    }
+}
+
+/// Half of a lane's vector as an operand of 8 columns.
+#[cube]
+pub(super) fn quarter<E: Float>(b: V8<E>, #[comptime] which: usize) -> Array<V2<E>> {
+    let mut out = Array::<V2<E>>::new(2usize);
+    #[unroll]
+    for j in 0..2usize {
+        let mut pair = V2::<E>::empty();
+        pair[0] = b[comptime!(which * 4 + j * 2)];
+        pair[1] = b[comptime!(which * 4 + j * 2 + 1)];
+        out[j] = pair;
+    }
+    out
+}
+
+/// From 64 channels to 16, kernel `ks`: the sums of this warp's two rows, as `[row][8 channels]`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn narrow_down<E: Float>(
+    def: &MmaDefinition<E, E, f32>,
+    tiles: &SharedMemory<V8<E>>,
+    weights: &Array<V8<E>>,
+    weights_at: usize,
+    tile: usize,
+    warp: usize,
+    lane: usize,
+    #[comptime] ks: usize,
+) -> Accumulators {
+    let mut acc = Sequence::<Array<V2<f32>>>::new();
+    #[unroll]
+    for _i in 0..4usize {
+        let mut a = Array::<V2<f32>>::new(2usize);
+        a[0] = Vector::new(0.0f32);
+        a[1] = Vector::new(0.0f32);
+        acc.push(a);
+    }
+    let border = comptime!((5 - ks) / 2);
+    let origin = tile + ((warp * 2 + border) * SIDE + lane % 16 + border) * PITCH + lane / 16;
+    for dx in 0..ks {
+        #[unroll]
+        for k in 0..4usize {
+            let mut pixels = Sequence::<Array<V2<E>>>::new();
+            #[unroll]
+            for i in 0..comptime!(2 + ks - 1) {
+                let o = origin + dx * PITCH + comptime!(i * SIDE * PITCH + k * 2);
+                pixels.push(def.load_matrix::<_, Const<2>>(
+                    &tiles.slice(o, o + 1),
+                    MatrixIdent::A,
+                    4usize,
+                    false,
+                ));
+            }
+            #[unroll]
+            for dy in 0..ks {
+                let b = weights[weights_at + ((dx * 4 + k) * ks + dy) * 32 + lane];
+                let b0 = quarter::<E>(b, 0usize);
+                let b1 = quarter::<E>(b, 1usize);
+                #[unroll]
+                for i in 0..2usize {
+                    let a = pixels.index(comptime!(i + dy));
+                    def.execute_inplace(a, &b0, acc.index_mut(comptime!(i * 2)));
+                    def.execute_inplace(a, &b1, acc.index_mut(comptime!(i * 2 + 1)));
+                }
+            }
+        }
+    }
+    acc
+}
