@@ -17,7 +17,7 @@ use cubecl::{
     server::Handle,
 };
 use reference::{Generator, Rng};
-use shortrun_kernels::cuda::{Network, Noise, NoiseStream, Observed, Scale, Shape};
+use shortrun_kernels::cuda::{Network, Noise, NoiseStream, Observed, Packed, Scale, Shape};
 
 type Client = ComputeClient<CudaRuntime>;
 
@@ -167,6 +167,53 @@ fn judge(failed: &mut bool, name: &str, value: f64, limit: f64) {
     println!("  {:40} {value:9.2e}  < {limit:.0e}  {}", name, if ok { "ok" } else { "FAILED" });
 }
 
+/// Gradients of the weights, part by part, and every bit twice.
+fn check_weights(client: &Client, case: &Case, packed: &Packed, failed: &mut bool) {
+    let batch = case.batch;
+    let observed = case.observed(client, true);
+    let mut rng = Rng(99);
+    let weights: Vec<f32> = (0..batch).map(|_| 0.5 + 0.4 * rng.uniform()).collect();
+    let run = || {
+        let latents = client.create_from_slice(bytes(&case.latents));
+        let weights = client.create_from_slice(bytes(&weights));
+        let gradient = case.network.weight_gradient(packed, &observed, latents, batch, weights);
+        read(client, &gradient)
+    };
+    let gradient = run();
+    let again = run();
+    let same = again.iter().zip(&gradient).all(|(a, b)| a.to_bits() == b.to_bits());
+    judge(failed, "weights: second run differs", f64::from(u8::from(!same)), 0.5);
+    let of_images: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..batch)
+            .map(|image| {
+                scope.spawn(move || {
+                    let pixels = case.images.len() / batch;
+                    let row = |of: &[f32], width: usize| -> Vec<f64> {
+                        of[image * width..][..width].iter().map(|v| f64::from(*v)).collect()
+                    };
+                    case.generator.weight_gradient(
+                        &row(&case.latents, case.network.shape().dim()),
+                        &row(&case.images, pixels),
+                        &row(&case.mask, pixels),
+                        1.0 / (0.3 * 0.3),
+                    )
+                })
+            })
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    let mut wanted = vec![0.0; gradient.len()];
+    for (own, weight) in of_images.iter().zip(&weights) {
+        for (sum, g) in wanted.iter_mut().zip(own) {
+            *sum += g * f64::from(*weight);
+        }
+    }
+    for (part, range) in case.generator.parts() {
+        let off = error(&gradient[range.clone()], &wanted[range]);
+        judge(failed, &format!("weights: {part}"), off, 3e-2);
+    }
+}
+
 fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut bool) {
     println!("{name}, batch {batch}");
     let case = Case::new(client, shape, batch, 5);
@@ -212,6 +259,9 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
         for (layer, off) in worst.iter().enumerate() {
             judge(failed, &format!("{kind}gradient, layer {layer}"), *off, 3e-2);
         }
+    }
+    if batch < 10 {
+        check_weights(client, &case, &packed, failed);
     }
     // A chain of three steps, with noise from the GPU and given.
     let observed = case.observed(client, false);
@@ -287,6 +337,19 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
         drop(ends);
     }
     let chain = median(whole);
+    let packed = case.network.pack(case.parameters.clone());
+    let mut learning = vec![];
+    for _ in 0..8 {
+        let latents = client.create_from_slice(bytes(&case.latents));
+        let weights = client.create_from_slice(bytes(&vec![1.0 / batch as f32; batch]));
+        sync(client);
+        let begun = Instant::now();
+        let gradient = case.network.weight_gradient(&packed, &observed, latents, batch, weights);
+        sync(client);
+        learning.push(begun.elapsed().as_secs_f64() * 1e3);
+        drop(gradient);
+    }
+    println!("{name:16} batch {batch:5}: gradient of all weights {:.2} ms", median(learning));
     println!(
         "{name:16} batch {batch:5} K {steps:3}: chain {chain:8.2} ms (enqueued after {:.2}), packing \
          {:.2} ms, {:.0} us a step, {} launches a step",

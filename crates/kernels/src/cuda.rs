@@ -7,6 +7,7 @@
 
 mod conv;
 mod gather;
+mod learn;
 mod linear;
 mod narrow;
 mod noise;
@@ -15,6 +16,7 @@ mod pack;
 mod plan;
 mod program;
 mod shape;
+mod weights;
 
 use std::{
     collections::HashMap,
@@ -30,6 +32,7 @@ use half::bf16;
 
 use self::{
     conv::WARPS,
+    learn::Learning,
     linear::IMAGES,
     plan::{Launch, Plan, Program, Weights},
 };
@@ -70,8 +73,25 @@ pub struct Network {
     weights: Weights,
     /// Sources of the packed weights: for the ring, for direct reads, and biases.
     tables: [(Handle, usize); 3],
-    /// Plan and program for each batch size.
-    plans: Mutex<HashMap<usize, Arc<(Plan, Handle)>>>,
+    /// By batch size, and whether for the gradients of the weights.
+    plans: Mutex<HashMap<(usize, bool), Arc<Planned>>>,
+}
+
+/// A plan and what the GPU has of it.
+struct Planned {
+    plan: Plan,
+    program: Handle,
+    learning: Option<Uploaded>,
+}
+
+/// The gradients of the weights.
+struct Uploaded {
+    learning: Learning,
+    jobs5: Handle,
+    jobs3: Handle,
+    places: Handle,
+    kinds: Handle,
+    parts: Handle,
 }
 
 /// A generator's weights in the kernels' layouts.
@@ -88,7 +108,7 @@ pub struct Packed {
 /// Memory for a batch, and what does not change along a chain.
 struct Bench {
     batch: usize,
-    plan: Arc<(Plan, Handle)>,
+    planned: Arc<Planned>,
     store: Handle,
     state: Handle,
     pull: Handle,
@@ -193,13 +213,13 @@ impl Network {
         noise: &Noise,
     ) -> (Handle, Handle) {
         let steps = sizes.len() / (2 * self.shape.dim());
-        let bench = self.bench(observed, start, batch, sizes, noise, steps);
+        let bench = self.bench(observed, start, batch, sizes, noise, steps, false);
         let mode = match noise {
             Noise::Off => op::NO_NOISE,
             Noise::Keyed(_) => op::KEYED_NOISE,
             Noise::Given(_) => op::GIVEN_NOISE,
         };
-        let plan = &bench.plan.0;
+        let plan = &bench.planned.plan;
         self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
         for step in 0..steps {
             self.launch_all(packed, observed, &bench, &plan.step, step, mode);
@@ -222,8 +242,8 @@ impl Network {
         batch: usize,
     ) -> (Handle, Handle) {
         let mode = op::KEEP_GRADIENT;
-        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1);
-        let plan = &bench.plan.0;
+        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
+        let plan = &bench.planned.plan;
         self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
         self.launch_all(packed, observed, &bench, &plan.step, 0, mode);
         self.launch_images(packed, observed, &bench, &plan.last, 0, mode);
@@ -232,25 +252,60 @@ impl Network {
 
     /// Launches of one step.
     pub fn launches(&self, batch: usize) -> usize {
-        self.plan(batch).0.step.len() + 1
+        self.plan(batch, false).plan.step.len() + 1
     }
 
-    fn plan(&self, batch: usize) -> Arc<(Plan, Handle)> {
+    /// The gradient in all weights, end to end as [`pack`](Self::pack) takes them, of the sum of the
+    /// images' energies at fixed `latents` `[images, d]`, each times its part of `weights` `[images]`.
+    pub fn weight_gradient(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        batch: usize,
+        weights: Handle,
+    ) -> Handle {
+        let mode = op::WEIGHTED;
+        let noise = Noise::Given(weights);
+        let bench = self.bench(observed, latents, batch, &[0.0; 2], &noise, 1, true);
+        let plan = &bench.planned.plan;
+        self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
+        self.launch_all(packed, observed, &bench, &plan.step, 0, mode);
+        self.launch_images(packed, observed, &bench, &plan.last, 0, mode);
+        match &bench.planned.learning {
+            Some(learning) => self.launch_weights(&bench, learning),
+            None => unreachable!("a plan that keeps"),
+        }
+    }
+
+    fn plan(&self, batch: usize, keep: bool) -> Arc<Planned> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
             let hardware = &self.client.properties().hardware;
-            let multiprocessors = hardware.num_streaming_multiprocessors.unwrap_or(1);
-            let plan = Plan::new(&self.shape, &self.weights, batch, multiprocessors as usize);
-            let program = self.upload(&plan.program);
-            Arc::new((plan, program))
+            let multiprocessors = hardware.num_streaming_multiprocessors.unwrap_or(1) as usize;
+            let plan = Plan::new(&self.shape, &self.weights, batch, multiprocessors, keep);
+            let learning = Learning::new(&self.shape, &plan, batch, multiprocessors);
+            Arc::new(Planned {
+                program: self.upload(&plan.program),
+                learning: learning.map(|learning| Uploaded {
+                    jobs5: self.upload(&learning.conv5.jobs),
+                    jobs3: self.upload(&learning.conv3.jobs),
+                    places: self.upload(&learning.places),
+                    kinds: self.upload(&learning.kinds),
+                    parts: self.upload(&learning.parts),
+                    learning,
+                }),
+                plan,
+            })
         };
-        plans.entry(batch).or_insert_with(make).clone()
+        plans.entry((batch, keep)).or_insert_with(make).clone()
     }
 
     fn upload<T: bytemuck::Pod>(&self, values: &[T]) -> Handle {
         self.client.create_from_slice(bytemuck::cast_slice(values))
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn bench(
         &self,
         observed: &Observed,
@@ -259,8 +314,10 @@ impl Network {
         sizes: &[f32],
         noise: &Noise,
         steps: usize,
+        keep: bool,
     ) -> Bench {
-        let plan = self.plan(batch);
+        let planned = self.plan(batch, keep);
+        let plan = &planned.plan;
         let dim = self.shape.dim();
         let header = match noise {
             Noise::Keyed(stream) => stream.header(),
@@ -288,9 +345,9 @@ impl Network {
         }
         Bench {
             batch,
-            store: self.client.empty(plan.0.store * 16),
-            state: self.client.empty(plan.0.state * 4),
-            pull: self.client.empty(plan.0.pull * 2),
+            store: self.client.empty(plan.store * 16),
+            state: self.client.empty(plan.state * 4),
+            pull: self.client.empty(plan.pull * 2),
             noise: match noise {
                 Noise::Given(noise) => noise.clone(),
                 _ => start.clone(),
@@ -300,7 +357,7 @@ impl Network {
             energies: self.client.empty(steps * batch * 4),
             gradients: self.client.empty(batch * dim * 4),
             control: self.upload(&control),
-            plan,
+            planned,
         }
     }
 
@@ -333,7 +390,7 @@ impl Network {
         step: usize,
         mode: u32,
     ) {
-        let plan = &bench.plan.0;
+        let plan = &bench.planned.plan;
         let dim = self.shape.dim();
         let pixels = self.shape.image_channels * self.shape.size * self.shape.size * 4;
         let numbers = |handle: &Handle, length: usize| {
@@ -380,7 +437,7 @@ impl Network {
                 numbers(&bench.steps, dim * 2),
                 numbers(&bench.energies, bench.batch),
                 numbers(&bench.gradients, latents),
-                numbers(&bench.plan.1, plan.program.len()),
+                numbers(&bench.planned.program, plan.program.len()),
                 numbers(&bench.control, 8),
                 program.begin,
                 program.end,
@@ -394,7 +451,7 @@ impl Network {
     }
 
     fn launch_forward(&self, packed: &Packed, bench: &Bench, layer: usize) {
-        let plan = &bench.plan.0;
+        let plan = &bench.planned.plan;
         let of = &plan.linears[layer];
         let tiles = bench.batch.div_ceil(IMAGES) as u32;
         // SAFETY: as in `launch_images`.
@@ -418,7 +475,7 @@ impl Network {
     }
 
     fn launch_back(&self, packed: &Packed, bench: &Bench, layer: usize) {
-        let plan = &bench.plan.0;
+        let plan = &bench.planned.plan;
         let of = &plan.linears[layer];
         let tiles = bench.batch.div_ceil(IMAGES) as u32;
         // SAFETY: as in `launch_images`.
@@ -440,6 +497,138 @@ impl Network {
                 of.head_blocks,
             );
         }
+    }
+    /// After a step that kept what it needs.
+    fn launch_weights(&self, bench: &Bench, uploaded: &Uploaded) -> Handle {
+        let Planned { plan, .. } = &*bench.planned;
+        let Uploaded { learning, .. } = uploaded;
+        let (Some(kept), client) = (&plan.kept, &self.client) else {
+            unreachable!("a plan that keeps")
+        };
+        let images = bench.batch as u32;
+        let threads = CubeDim::new_1d(32 * WARPS);
+        let sums = client.empty(learning.sums * 4);
+        let count = self.shape.parameter_count();
+        let result = client.empty(count * 4);
+        let words = |handle: &Handle, length: usize| {
+            // SAFETY: callers name the length the handle was made with.
+            unsafe { ArrayArg::from_raw_parts(handle.clone(), length) }
+        };
+        let store = || words(&bench.store, plan.store);
+        let state = || words(&bench.state, plan.state);
+        let pull = || words(&bench.pull, plan.pull);
+        let sum = || words(&sums, learning.sums);
+        let cubes = |x: usize, y: usize, z: usize| CubeCount::Static(x as u32, y as u32, z as u32);
+        // SAFETY: the places were made for this plan, and lie within its arrays.
+        unsafe {
+            for (conv, jobs, ks) in [
+                (&learning.conv5, &uploaded.jobs5, 5),
+                (&learning.conv3, &uploaded.jobs3, 3),
+            ] {
+                weights::convolution_weights::launch_unchecked::<bf16, CudaRuntime>(
+                    client,
+                    cubes(ks, conv.count(), conv.groups),
+                    threads,
+                    store(),
+                    words(jobs, conv.jobs.len()),
+                    sum(),
+                    conv.to,
+                    conv.bias_to,
+                    images,
+                    ks,
+                );
+            }
+            for (layer, [deconv, linear, bias]) in learning.projections.iter().enumerate() {
+                let padded = self.shape.latents[layer].next_multiple_of(32);
+                weights::narrow_weights::launch_unchecked::<bf16, CudaRuntime>(
+                    client,
+                    cubes(learning.narrow_groups, 1, 1),
+                    threads,
+                    store(),
+                    state(),
+                    sum(),
+                    kept.projection[layer],
+                    kept.seeds[layer],
+                    *deconv,
+                    0,
+                    images,
+                    true,
+                );
+                weights::seed_weights::launch_unchecked::<CudaRuntime>(
+                    client,
+                    cubes(4, padded / 8, 1),
+                    threads,
+                    state(),
+                    sum(),
+                    kept.latents[layer],
+                    padded as u32,
+                    kept.seed_gradients[layer],
+                    *linear,
+                    *bias,
+                    images,
+                );
+            }
+            if let Some(features) = kept.features.last() {
+                weights::narrow_weights::launch_unchecked::<bf16, CudaRuntime>(
+                    client,
+                    cubes(learning.narrow_groups, 1, 1),
+                    threads,
+                    store(),
+                    state(),
+                    sum(),
+                    *features,
+                    kept.image,
+                    learning.output[0],
+                    learning.output[1],
+                    images,
+                    false,
+                );
+            }
+            for (of, [linear, bias]) in plan.linears.iter().zip(&learning.heads) {
+                weights::head_weights::launch_unchecked::<bf16, CudaRuntime>(
+                    client,
+                    cubes(
+                        (of.stride as usize).div_ceil(256),
+                        of.outputs as usize / 8,
+                        1,
+                    ),
+                    threads,
+                    store(),
+                    pull(),
+                    sum(),
+                    of.maps_at,
+                    of.stride,
+                    of.head_blocks * 4,
+                    of.pull_at,
+                    of.outputs,
+                    *linear,
+                    images,
+                );
+                weights::head_bias::launch_unchecked::<bf16, CudaRuntime>(
+                    client,
+                    cubes(1, 1, 1),
+                    threads,
+                    pull(),
+                    sum(),
+                    of.pull_at,
+                    of.outputs * 2,
+                    *bias,
+                    images,
+                );
+            }
+            weights::collect::launch_unchecked::<CudaRuntime>(
+                client,
+                cubes(count.div_ceil(256), 1, 1),
+                threads,
+                sum(),
+                words(&uploaded.places, count),
+                words(&uploaded.kinds, count),
+                words(&uploaded.parts, learning.parts.len()),
+                words(&result, count),
+                count as u32,
+            );
+        }
+        result
     }
 }
 

@@ -161,6 +161,17 @@ impl ShortRun {
         let shape = start.dims();
         let device = start.device();
         self.check(shape, &noise)?;
+        if self.layers.is_none()
+            && !self.trace
+            && let Some((latents, energy)) = posterior.whole_chain(self, &start, &noise)
+        {
+            return Ok(Run {
+                latents,
+                energy,
+                diagnostics: None,
+                trace: None,
+            });
+        }
 
         let mut latents = start.clone();
         let mut energies = Vec::with_capacity(self.steps);

@@ -2,6 +2,8 @@
 
 use burn::{backend::Autodiff, prelude::*, tensor::backend::AutodiffBackend};
 
+use crate::{Noise, ShortRun};
+
 /// An unnormalised posterior over flat latent vectors: the one method a user has to write.
 ///
 /// The energy is `U(e) = -log p(x, e)` up to a constant that does not depend on `e`. Rows are
@@ -29,11 +31,35 @@ pub trait Posterior<B: Backend> {
 pub trait EnergyGradient<B: Backend> {
     /// Energies `[n]` and gradients `[n, d]` of latents `[n, d]`.
     fn energy_and_gradient(&self, latents: Tensor<B, 2>) -> (Tensor<B, 1>, Tensor<B, 2>);
+
+    /// The whole of `chain` from `start` `[n, d]` by a faster way than step after step: its end
+    /// `[n, d]` and the energies before each step `[K, n]`. `None`, the default, if there is none.
+    ///
+    /// [`Noise::Keyed`] may be drawn by other means than [`NoiseKey`](crate::NoiseKey)'s, as long as
+    /// it depends on key, step and place alone. Shapes and sizes have been checked.
+    fn whole_chain(
+        &self,
+        chain: &ShortRun,
+        start: &Tensor<B, 2>,
+        noise: &Noise<B>,
+    ) -> Option<(Tensor<B, 2>, Tensor<B, 2>)> {
+        let _ = (chain, start, noise);
+        None
+    }
 }
 
 impl<B: Backend, P: EnergyGradient<B> + ?Sized> EnergyGradient<B> for Box<P> {
     fn energy_and_gradient(&self, latents: Tensor<B, 2>) -> (Tensor<B, 1>, Tensor<B, 2>) {
         (**self).energy_and_gradient(latents)
+    }
+
+    fn whole_chain(
+        &self,
+        chain: &ShortRun,
+        start: &Tensor<B, 2>,
+        noise: &Noise<B>,
+    ) -> Option<(Tensor<B, 2>, Tensor<B, 2>)> {
+        (**self).whole_chain(chain, start, noise)
     }
 }
 

@@ -19,6 +19,8 @@
 mod block;
 mod config;
 mod conv_gelu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dense;
 mod explicit;
 mod gelu;

@@ -109,6 +109,13 @@ impl<B: Backend> Observation<B> {
         self.energy_of_residual(self.residual(generated))
     }
 
+    /// 1 where a pixel was seen, 0 elsewhere, `[n, c, h, w]`; `None` if all were.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn seen(&self) -> Option<Tensor<B, 4>> {
+        let expand = |mask: &Tensor<B, 4>| mask.clone().expand(self.images.dims());
+        self.mask.as_ref().map(expand)
+    }
+
     /// `1 / σ²`.
     pub(crate) fn precision(&self) -> f64 {
         1.0 / (self.sigma * self.sigma)

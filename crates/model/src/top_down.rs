@@ -169,7 +169,12 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
         B: AutodiffBackend,
     {
         use burn::module::AutodiffModule;
-        Box::new(ExplicitPosterior::new(&self.valid(), observation))
+        let generator = self.valid();
+        #[cfg(feature = "cuda")]
+        if let Some(posterior) = crate::cuda::posterior(&generator, &observation) {
+            return posterior;
+        }
+        Box::new(ExplicitPosterior::new(&generator, observation))
     }
 
     /// Explicitly for the non-centred form, by nested autodiff for the centred one.

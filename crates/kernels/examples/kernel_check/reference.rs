@@ -23,6 +23,7 @@ impl Rng {
 /// Maps `[channels][size][size]`.
 type Map = Vec<f64>;
 
+#[derive(Clone)]
 pub struct Generator {
     shape: Shape,
     /// All weights end to end, in the kernels' order; values that bf16 holds exactly.
@@ -183,6 +184,55 @@ fn deconv_back(g: &[f64], weight: &[f64], [size, ci, co, k, pad, s]: [usize; 6])
     x
 }
 
+/// The gradient in the weights of [`conv`] and in its bias.
+fn conv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad]: [usize; 5]) -> [Vec<f64>; 2] {
+    let to = size + 2 * pad + 1 - k;
+    let mut w = vec![0.0; co * ci * k * k];
+    for (place, w) in w.iter_mut().enumerate() {
+        let (o, i, ky, kx) = (place / (ci * k * k), place / (k * k) % ci, place / k % k, place % k);
+        for r in 0..to {
+            let Some(sy) = (r + ky).checked_sub(pad).filter(|v| *v < size) else {
+                continue;
+            };
+            for c in 0..to {
+                if let Some(sx) = (c + kx).checked_sub(pad).filter(|v| *v < size) {
+                    *w += x[(i * size + sy) * size + sx] * g[(o * to + r) * to + c];
+                }
+            }
+        }
+    }
+    [w, sums(g, co)]
+}
+
+fn sums(g: &[f64], channels: usize) -> Vec<f64> {
+    g.chunks(g.len() / channels).map(|own| own.iter().sum()).collect()
+}
+
+/// The gradient in the weights of [`deconv`].
+fn deconv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -> Vec<f64> {
+    let to = (size - 1) * s + k - 2 * pad;
+    let mut w = vec![0.0; ci * co * k * k];
+    for (place, w) in w.iter_mut().enumerate() {
+        let (i, o, ky, kx) = (place / (co * k * k), place / (k * k) % co, place / k % k, place % k);
+        for r in 0..size {
+            let Some(ty) = (r * s + ky).checked_sub(pad).filter(|v| *v < to) else {
+                continue;
+            };
+            for c in 0..size {
+                if let Some(tx) = (c * s + kx).checked_sub(pad).filter(|v| *v < to) {
+                    *w += x[(i * size + r) * size + c] * g[(o * to + ty) * to + tx];
+                }
+            }
+        }
+    }
+    w
+}
+
+/// The gradient in the weights of [`linear`].
+fn linear_weights(x: &[f64], g: &[f64]) -> Vec<f64> {
+    x.iter().flat_map(|x| g.iter().map(move |g| x * g)).collect()
+}
+
 /// `[in, out]`
 fn linear(x: &[f64], w: &Affine<'_>, out: usize) -> Vec<f64> {
     let mut y = vec![0.0; out];
@@ -224,22 +274,55 @@ fn scale(form: Scale, v: f64) -> (f64, f64) {
     }
 }
 
+/// Gradients of all weights.
+struct Weights<'a> {
+    parameters: &'a [f64],
+    gradient: Vec<f64>,
+}
+
+impl Weights<'_> {
+    fn put(&mut self, of: &[f64], values: &[f64]) {
+        // Parts are slices of the parameters.
+        let at = (of.as_ptr() as usize - self.parameters.as_ptr() as usize) / size_of::<f64>();
+        for (sum, v) in self.gradient[at..at + of.len()].iter_mut().zip(values) {
+            *sum += v;
+        }
+    }
+
+    fn add(&mut self, of: &Affine<'_>, [weight, bias]: [Vec<f64>; 2]) {
+        self.put(of.weight, &weight);
+        self.put(of.bias, &bias);
+    }
+}
+
 struct Block<'a> {
     conv1: Affine<'a>,
     conv2: Affine<'a>,
 }
 
 impl Block<'_> {
-    fn forward(&self, x: &[f64], size: usize, f: usize) -> (Map, [Map; 2]) {
+    /// The result; input, inner map and slopes for the way back.
+    fn forward(&self, x: &[f64], size: usize, f: usize) -> (Map, [Map; 4]) {
         let (inner, slope1) = gelu_map(conv(x, &self.conv1, [size, f, f, 5, 2]));
         let (outer, slope2) = gelu_map(conv(&inner, &self.conv2, [size, f, f, 3, 1]));
-        (plus(&outer, x), [slope1, slope2])
+        (plus(&outer, x), [x.to_vec(), inner, slope1, slope2])
     }
 
-    fn back(&self, g: &[f64], slopes: &[Map; 2], size: usize, f: usize) -> Map {
-        let inner = conv_back(&times(g, &slopes[1]), self.conv2.weight, [size, f, f, 3, 1]);
-        let outer = conv_back(&times(&inner, &slopes[0]), self.conv1.weight, [size, f, f, 5, 2]);
-        plus(&outer, g)
+    fn back(
+        &self,
+        g: &[f64],
+        [x, inner, slope1, slope2]: &[Map; 4],
+        size: usize,
+        f: usize,
+        weights: Option<&mut Weights<'_>>,
+    ) -> Map {
+        let outer = times(g, slope2);
+        let back = times(&conv_back(&outer, self.conv2.weight, [size, f, f, 3, 1]), slope1);
+        if let Some(weights) = weights {
+            weights.add(&self.conv2, conv_weights(inner, &outer, [size, f, f, 3, 1]));
+            weights.add(&self.conv1, conv_weights(x, &back, [size, f, f, 5, 2]));
+        }
+        plus(&conv_back(&back, self.conv1.weight, [size, f, f, 5, 2]), g)
     }
 }
 
@@ -285,12 +368,78 @@ impl Generator {
         Self { shape, parameters }
     }
 
+    /// Names and places of the parameters' parts.
+    pub fn parts(&self) -> Vec<(String, std::ops::Range<usize>)> {
+        let shape = &self.shape;
+        let (f, s) = (shape.features, shape.size);
+        let seeds = shape.seed_channels * s * s;
+        let mut parts = Vec::new();
+        let mut at = 0;
+        let mut add = |name: String, count: usize| {
+            parts.push((name, at..at + count));
+            at += count;
+        };
+        let block = |name: &str, add: &mut dyn FnMut(String, usize)| {
+            add(format!("{name} 5x5"), f * f * 25);
+            add(format!("{name} 5x5 bias"), f);
+            add(format!("{name} 3x3"), f * f * 9);
+            add(format!("{name} 3x3 bias"), f);
+        };
+        for (i, d) in shape.latents.iter().enumerate() {
+            add(format!("layer {i} linear"), d * seeds);
+            add(format!("layer {i} linear bias"), seeds);
+            add(format!("layer {i} transposed"), shape.seed_channels * f * 25);
+            block(&format!("layer {i}"), &mut add);
+        }
+        for (i, (d, c)) in shape.latents[1..].iter().zip(&shape.head_channels).enumerate() {
+            for head in ["mean", "scale"] {
+                add(format!("{head} {i} convolution"), c * f * 25);
+                add(format!("{head} {i} convolution bias"), *c);
+                add(format!("{head} {i} linear"), c * (s - 4) * (s - 4) * d);
+                add(format!("{head} {i} linear bias"), *d);
+            }
+        }
+        for i in 0..shape.refine_blocks {
+            block(&format!("refine {i}"), &mut add);
+        }
+        add("output".to_owned(), f * shape.image_channels * 16);
+        add("output bias".to_owned(), shape.image_channels);
+        parts
+    }
+
     pub fn energy_and_gradient(
         &self,
         latents: &[f64],
         image: &[f64],
         mask: &[f64],
         precision: f64,
+    ) -> (f64, Vec<f64>) {
+        self.pass(latents, image, mask, precision, None)
+    }
+
+    /// The gradient of the energy in all weights.
+    pub fn weight_gradient(
+        &self,
+        latents: &[f64],
+        image: &[f64],
+        mask: &[f64],
+        precision: f64,
+    ) -> Vec<f64> {
+        let mut weights = Weights {
+            parameters: &self.parameters,
+            gradient: vec![0.0; self.parameters.len()],
+        };
+        self.pass(latents, image, mask, precision, Some(&mut weights));
+        weights.gradient
+    }
+
+    fn pass(
+        &self,
+        latents: &[f64],
+        image: &[f64],
+        mask: &[f64],
+        precision: f64,
+        mut weights: Option<&mut Weights<'_>>,
     ) -> (f64, Vec<f64>) {
         let shape = &self.shape;
         let (f, s, q) = (shape.features, shape.size, shape.seed_channels);
@@ -342,20 +491,21 @@ impl Generator {
                 let c = shape.head_channels[i - 1];
                 let both = heads[i - 1].each_ref().map(|(conv1, dense)| {
                     let (map, slope) = gelu_map(conv(&features, conv1, [s, f, c, 5, 0]));
-                    (linear(&map, dense, *d), slope)
+                    (linear(&map, dense, *d), slope, map)
                 });
                 let scales: Vec<_> = both[1].0.iter().map(|v| scale(shape.scale, *v)).collect();
                 for j in 0..*d {
                     z[j] = both[0].0[j] + scales[j].0 * e[j];
                 }
-                given = Some((scales, both.map(|(_, slope)| slope)));
+                let above = features.clone();
+                given = Some((scales, both.map(|(_, slope, map)| (slope, map)), above));
             }
             let (dense, up, block) = &layers[i];
             let (seed, seed_slope) = gelu_map(linear(&z, dense, seeds));
             let (map, map_slope) = gelu_map(deconv(&seed, up, [s, q, f, 5, 2, 1]));
             let (own, slopes) = block.forward(&map, s, f);
             features = plus(&own, &features);
-            saved.push((given, seed_slope, map_slope, slopes));
+            saved.push((given, (z, seed, seed_slope), map_slope, slopes));
         }
         let mut refined = Vec::new();
         for block in &refine {
@@ -374,18 +524,27 @@ impl Generator {
             energy += residual * residual * precision / 2.0;
             gradient[j] = residual * precision * (1.0 - value * value);
         }
+        if let Some(weights) = &mut weights {
+            let own = deconv_weights(&features, &gradient, shape_out);
+            weights.add(&output, [own, sums(&gradient, shape.image_channels)]);
+        }
         let mut g = deconv_back(&gradient, output.weight, shape_out);
         for (block, slopes) in refine.iter().zip(&refined).rev() {
-            g = block.back(&g, slopes, s, f);
+            g = block.back(&g, slopes, s, f, weights.as_deref_mut());
         }
         let mut result = vec![0.0; latents.len()];
         for (i, d) in shape.latents.iter().enumerate().rev() {
             column -= d;
             let (dense, up, block) = &layers[i];
-            let (given, seed_slope, map_slope, slopes) = &saved[i];
-            let map = block.back(&g, slopes, s, f);
-            let seed = deconv_back(&times(&map, map_slope), up, [s, q, f, 5, 2, 1]);
-            let pulled = linear_back(&times(&seed, seed_slope), dense.weight);
+            let (given, (z, seed, seed_slope), map_slope, slopes) = &saved[i];
+            let map = block.back(&g, slopes, s, f, weights.as_deref_mut());
+            let map = times(&map, map_slope);
+            let pulled_seed = times(&deconv_back(&map, up, [s, q, f, 5, 2, 1]), seed_slope);
+            if let Some(weights) = &mut weights {
+                weights.put(up, &deconv_weights(seed, &map, [s, q, f, 5, 2, 1]));
+                weights.add(dense, [linear_weights(z, &pulled_seed), pulled_seed.clone()]);
+            }
+            let pulled = linear_back(&pulled_seed, dense.weight);
             let e = &latents[column..column + d];
             match given {
                 None => {
@@ -393,15 +552,21 @@ impl Generator {
                         result[column + j] = pulled[j] + e[j];
                     }
                 }
-                Some((scales, head_slopes)) => {
+                Some((scales, head_maps, above)) => {
                     let mut pulls = [pulled.clone(), pulled.clone()];
                     for j in 0..*d {
                         result[column + j] = pulled[j] * scales[j].0 + e[j];
                         pulls[1][j] *= e[j] * scales[j].1;
                     }
                     let c = shape.head_channels[i - 1];
-                    for ((head, slope), pull) in heads[i - 1].iter().zip(head_slopes).zip(&pulls) {
+                    for ((head, (slope, hidden)), pull) in
+                        heads[i - 1].iter().zip(head_maps).zip(&pulls)
+                    {
                         let map = times(&linear_back(pull, head.1.weight), slope);
+                        if let Some(weights) = &mut weights {
+                            weights.add(&head.1, [linear_weights(hidden, pull), pull.clone()]);
+                            weights.add(&head.0, conv_weights(above, &map, [s, f, c, 5, 0]));
+                        }
                         g = plus(&g, &conv_back(&map, head.0.weight, [s, f, c, 5, 0]));
                     }
                 }

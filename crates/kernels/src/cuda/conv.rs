@@ -174,7 +174,34 @@ pub(super) fn convolve<E: Float>(
     }
 }
 
+/// A warp's part of a stored map, if it is `wanted`: eight loads at once, to wait for them once.
+#[cube]
+pub(super) fn fetch<E: Float>(
+    store: &Array<V8<E>>,
+    map: usize,
+    wanted: u32,
+    group: usize,
+    half: usize,
+    lane: usize,
+) -> Sequence<V8<E>> {
+    let mut fragments = Sequence::<V8<E>>::new();
+    #[unroll]
+    for block in 0..2usize {
+        #[unroll]
+        for i in 0..4usize {
+            let mut v = V8::<E>::new(E::from_int(0));
+            if wanted != 0 {
+                v = store[map + ((group * 4 + i) * 4 + half * 2 + block) * 32 + lane];
+            }
+            fragments.push(v);
+        }
+    }
+    fragments
+}
+
 /// What an operation does with its sums, in this order: bias and GELU, slope, sums, stores.
+///
+/// `first`: the slopes to multiply by, or what to add; `dual`: the slopes of the second tile.
 ///
 /// Values lie in global memory as the lanes hold them: for each image, row of pixels and 16 channels
 /// 32 vectors of 8, one a lane. So every access is a whole coalesced vector.
@@ -184,6 +211,8 @@ pub(super) fn finish<E: Float>(
     def: &MmaDefinition<E, E, f32>,
     tiles: &mut SharedMemory<V8<E>>,
     acc: &Accumulators,
+    first: &Sequence<V8<E>>,
+    dual: &Sequence<V8<E>>,
     bias: &Array<f32>,
     store: &mut Array<V8<E>>,
     program: &Array<u32>,
@@ -201,9 +230,8 @@ pub(super) fn finish<E: Float>(
     let bias_at = program[at + op::BIAS] as usize;
     let own = image * comptime!(op::MAP);
     let slope_at = program[at + op::SLOPE] as usize + own;
-    let add_at = program[at + op::ADD] as usize + own;
     let to_at = program[at + op::TO] as usize + own;
-    let dual_at = program[at + op::DUAL] as usize + own;
+    let dual_to = program[at + op::DUAL_TO] as usize + own;
     #[unroll]
     for block in 0..2usize {
         let column = (half * 2 + block) * 16 + (lane % 4) * 2;
@@ -244,7 +272,7 @@ pub(super) fn finish<E: Float>(
                 store[slope_at + fragment] = slope;
             }
             if flags & op::TIMES_SLOPE != 0 {
-                let slope = store[slope_at + fragment];
+                let slope = *first.index(comptime!(block * 4 + i));
                 #[unroll]
                 for j in 0..8usize {
                     v[j] *= f32::cast_from(slope[j]);
@@ -268,7 +296,7 @@ pub(super) fn finish<E: Float>(
                 }
             }
             if flags & op::ADDS != 0 {
-                let other = store[add_at + fragment];
+                let other = *first.index(comptime!(block * 4 + i));
                 #[unroll]
                 for j in 0..8usize {
                     v[j] += f32::cast_from(other[j]);
@@ -302,10 +330,18 @@ pub(super) fn finish<E: Float>(
                 );
             }
             if flags & op::DUALS != 0 {
-                let slope = store[dual_at + fragment];
+                let slope = *dual.index(comptime!(block * 4 + i));
                 #[unroll]
                 for j in 0..8usize {
                     v[j] *= f32::cast_from(slope[j]);
+                }
+                if flags & op::STORES_DUAL != 0 {
+                    let mut out = V8::<E>::empty();
+                    #[unroll]
+                    for j in 0..8usize {
+                        out[j] = E::cast_from(v[j]);
+                    }
+                    store[dual_to + fragment] = out;
                 }
                 let out = pairs::<E>(&v);
                 let t = dual_tile + o;

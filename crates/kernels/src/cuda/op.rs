@@ -1,7 +1,7 @@
-//! The operations of a program: 32 words each.
+//! The operations of a program: 40 words each.
 
 /// Words of an operation.
-pub(super) const WORDS: usize = 32;
+pub(super) const WORDS: usize = 40;
 
 // Kinds.
 pub(super) const CONV5: u32 = 1;
@@ -57,6 +57,13 @@ pub(super) const FORM: usize = 29;
 pub(super) const PULL: usize = 30;
 /// Second place of packed narrow weights.
 pub(super) const WEIGHTS2: usize = 31;
+/// What learning needs: where the second tile's values, the image's gradient, latents, seeds and
+/// their gradients go.
+pub(super) const DUAL_TO: usize = 32;
+pub(super) const IMAGE_TO: usize = 33;
+pub(super) const LATENTS_TO: usize = 34;
+pub(super) const SEEDS_TO: usize = 35;
+pub(super) const SEED_GRADIENT_TO: usize = 36;
 
 // Flags.
 pub(super) const HAS_BIAS: u32 = 1;
@@ -69,6 +76,9 @@ pub(super) const WRITES_TILE: u32 = 64;
 pub(super) const DUALS: u32 = 128;
 /// The layer's latents are given by heads: all but the top layer's.
 pub(super) const GIVEN: u32 = 256;
+pub(super) const STORES_DUAL: u32 = 512;
+/// Keeps what the gradients of the weights need beside maps.
+pub(super) const KEEPS: u32 = 1024;
 
 /// Vectors of 8 in a stored map: 16 rows, 4 blocks of channels, 32 lanes.
 pub(super) const MAP: usize = 2048;
@@ -90,3 +100,5 @@ pub(super) const NO_NOISE: u32 = 0;
 pub(super) const KEYED_NOISE: u32 = 1;
 pub(super) const GIVEN_NOISE: u32 = 2;
 pub(super) const KEEP_GRADIENT: u32 = 3;
+/// As [`KEEP_GRADIENT`], with a weight for each image in the place of noise.
+pub(super) const WEIGHTED: u32 = 4;

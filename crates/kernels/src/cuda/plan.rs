@@ -67,6 +67,27 @@ pub(super) struct Plan {
     pub(super) state: usize,
     /// Numbers in the heads' gradients.
     pub(super) pull: usize,
+    /// Present if the programs keep what the gradients of the weights need.
+    pub(super) kept: Option<Kept>,
+}
+
+/// Maps and numbers that the gradients of the weights need. Blocks: the layers', then the refining.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// Inputs of each block's convolutions, and its result.
+    pub(super) input1: Vec<u32>,
+    pub(super) input2: Vec<u32>,
+    pub(super) features: Vec<u32>,
+    /// Gradients of each block's convolutions.
+    pub(super) gradient1: Vec<u32>,
+    pub(super) gradient2: Vec<u32>,
+    /// Of the projections' transposed convolutions, and of the image.
+    pub(super) projection: Vec<u32>,
+    pub(super) image: u32,
+    /// In the state: each layer's latents, seeds, and the gradients of these.
+    pub(super) latents: Vec<u32>,
+    pub(super) seeds: Vec<u32>,
+    pub(super) seed_gradients: Vec<u32>,
 }
 
 /// Where the packed weights of a part lie.
@@ -177,8 +198,8 @@ struct Maps {
     project: Vec<u32>,
     block: Vec<Slopes>,
     refine: Vec<Slopes>,
-    /// Features of the layer above, and their gradient on the way back.
-    features: u32,
+    /// Features of each layer, for the next one; their gradient on the way back.
+    features: Vec<u32>,
     gradient: u32,
 }
 
@@ -195,6 +216,7 @@ struct Builder<'a> {
     maps: Maps,
     numbers: Vec<Numbers>,
     linears: Vec<HeadLinears>,
+    kept: Option<Kept>,
     program: Vec<u32>,
 }
 
@@ -202,21 +224,59 @@ const A: u32 = 0;
 const B: u32 = 1;
 
 impl Plan {
-    pub(super) fn new(shape: &Shape, weights: &Weights, batch: usize, multiprocessors: usize) -> Self {
+    /// With `keep` the programs keep what the gradients of the weights need.
+    pub(super) fn new(
+        shape: &Shape,
+        weights: &Weights,
+        batch: usize,
+        multiprocessors: usize,
+        keep: bool,
+    ) -> Self {
         let layers = shape.latents.len();
         let mut store = Extent::default();
         let mut map = || store.take(batch * op::MAP);
         let project = (0..layers).map(|_| map()).collect();
         let block = (0..layers).map(|_| [map(), map()]).collect();
         let refine = (0..shape.refine_blocks).map(|_| [map(), map()]).collect();
+        let gradient = map();
+        let mut state = Extent::default();
+        let kept = keep.then(|| {
+            let blocks = layers + shape.refine_blocks;
+            let mut maps = |count: usize| (0..count).map(|_| map()).collect::<Vec<_>>();
+            let (input1, input2, features) = (maps(blocks), maps(blocks), maps(blocks));
+            let (gradient1, gradient2) = (maps(blocks), maps(blocks));
+            let projection = maps(layers);
+            let mut rows = |width: &dyn Fn(usize) -> usize| {
+                shape
+                    .latents
+                    .iter()
+                    .map(|d| state.take(batch * width(*d)))
+                    .collect::<Vec<_>>()
+            };
+            Kept {
+                input1,
+                input2,
+                features,
+                gradient1,
+                gradient2,
+                projection,
+                image: map(),
+                latents: rows(&|d| d.next_multiple_of(32)),
+                seeds: rows(&|_| 1024),
+                seed_gradients: rows(&|_| 1024),
+            }
+        });
+        let features = match &kept {
+            Some(kept) => kept.features[..layers].to_vec(),
+            None => vec![map(); layers],
+        };
         let maps = Maps {
             project,
             block,
             refine,
-            features: map(),
-            gradient: map(),
+            features,
+            gradient,
         };
-        let mut state = Extent::default();
         let numbers = shape
             .latents
             .iter()
@@ -263,6 +323,7 @@ impl Plan {
             maps,
             numbers,
             linears,
+            kept,
             program: Vec::new(),
         };
 
@@ -298,6 +359,7 @@ impl Plan {
             last,
             last_and_first,
             linears: builder.linears,
+            kept: builder.kept,
             program: builder.program,
             store: store.0,
             state: state.0.max(1),
@@ -350,14 +412,20 @@ impl Builder<'_> {
         project[op::WEIGHTS] = weights.deconv[0];
         project[op::FLAGS] |= op::GELU | op::WRITES_TILE;
         project[op::SLOPE] = self.maps.project[layer];
-        let [inner, mut outer] = self.residual(&weights.block, self.maps.block[layer]);
+        let [inner, mut outer] = self.residual(&weights.block, self.maps.block[layer], layer);
         if layer > 0 {
             outer[op::FLAGS] |= op::ADDS;
-            outer[op::ADD] = self.maps.features;
+            outer[op::ADD] = self.maps.features[layer - 1];
         }
         if !last {
             outer[op::FLAGS] |= op::STORES;
-            outer[op::TO] = self.maps.features;
+            outer[op::TO] = self.maps.features[layer];
+        }
+        if let Some(kept) = &self.kept {
+            project[op::FLAGS] |= op::KEEPS | op::STORES;
+            project[op::TO] = kept.input1[layer];
+            project[op::LATENTS_TO] = kept.latents[layer];
+            project[op::SEEDS_TO] = kept.seeds[layer];
         }
         vec![project, inner, outer]
     }
@@ -393,7 +461,7 @@ impl Builder<'_> {
     }
 
     /// From tile A through tile B and back.
-    fn residual(&self, weights: &BlockWeights, slopes: Slopes) -> [Op; 2] {
+    fn residual(&self, weights: &BlockWeights, slopes: Slopes, block: usize) -> [Op; 2] {
         let mut inner = [0; op::WORDS];
         inner[op::KIND] = op::CONV5;
         inner[op::FROM_TILE] = A;
@@ -411,6 +479,12 @@ impl Builder<'_> {
         outer[op::BIAS] = weights.bias2;
         outer[op::FLAGS] = op::HAS_BIAS | op::GELU | op::ADDS_TILE | op::WRITES_TILE;
         outer[op::SLOPE] = slopes[1];
+        if let Some(kept) = &self.kept {
+            inner[op::FLAGS] |= op::STORES;
+            inner[op::TO] = kept.input2[block];
+            outer[op::FLAGS] |= op::STORES;
+            outer[op::TO] = kept.features[block];
+        }
         [inner, outer]
     }
 
@@ -440,8 +514,8 @@ impl Builder<'_> {
     fn turn(&self) -> Vec<Op> {
         let layer = self.shape.latents.len() - 1;
         let mut ops = self.features(layer);
-        for (weights, slopes) in self.weights.refine.iter().zip(&self.maps.refine) {
-            ops.extend(self.residual(weights, *slopes));
+        for (block, weights) in self.weights.refine.iter().enumerate() {
+            ops.extend(self.residual(weights, self.maps.refine[block], layer + 1 + block));
         }
         let mut output = [0; op::WORDS];
         output[op::KIND] = op::OUTPUT;
@@ -449,28 +523,27 @@ impl Builder<'_> {
         output[op::WEIGHTS] = self.weights.output[0];
         output[op::WEIGHTS2] = self.weights.output[1];
         output[op::BIAS] = self.weights.output_bias;
-        // The gradient in tile A; times the next slope in tile B.
-        let split = |op: &mut Op, slope: u32| {
-            op[op::FLAGS] |= op::WRITES_TILE | op::DUALS;
-            op[op::TO_TILE] = A;
-            op[op::DUAL_TILE] = B;
-            op[op::DUAL] = slope;
-        };
-        let last = self.maps.block[layer][1];
-        let outer_slope = |block: usize| self.maps.refine.get(block).map_or(last, |slopes| slopes[1]);
-        let blocks = self.maps.refine.len();
-        split(
-            &mut output,
-            if blocks == 0 { last } else { outer_slope(blocks - 1) },
-        );
-        ops.push(output);
-        for block in (0..blocks).rev() {
-            let [inner, mut outer] =
-                self.residual_back(&self.weights.refine[block], self.maps.refine[block]);
-            let below = if block == 0 { last } else { outer_slope(block - 1) };
-            split(&mut outer, below);
-            ops.extend([inner, outer]);
+        if let Some(kept) = &self.kept {
+            output[op::FLAGS] |= op::KEEPS;
+            output[op::IMAGE_TO] = kept.image;
         }
+        // From the last block to the first: each one's gradient in tile A; times its outer slope in
+        // tile B.
+        let blocks = self.maps.refine.len();
+        let mut above = output;
+        for block in (0..blocks).rev() {
+            self.split(&mut above, self.maps.refine[block][1], layer + 1 + block);
+            ops.push(above);
+            let [inner, outer] = self.residual_back(
+                &self.weights.refine[block],
+                self.maps.refine[block],
+                layer + 1 + block,
+            );
+            ops.push(inner);
+            above = outer;
+        }
+        self.split(&mut above, self.maps.block[layer][1], layer);
+        ops.push(above);
         // Kept for the layer above.
         if layer > 0
             && let Some(op) = ops.last_mut()
@@ -482,8 +555,20 @@ impl Builder<'_> {
         ops
     }
 
+    /// The gradient in a block's result to tile A, and times the block's outer slope to tile B.
+    fn split(&self, op: &mut Op, slope: u32, block: usize) {
+        op[op::FLAGS] |= op::WRITES_TILE | op::DUALS;
+        op[op::TO_TILE] = A;
+        op[op::DUAL_TILE] = B;
+        op[op::DUAL] = slope;
+        if let Some(kept) = &self.kept {
+            op[op::FLAGS] |= op::STORES_DUAL;
+            op[op::DUAL_TO] = kept.gradient2[block];
+        }
+    }
+
     /// Back through a residual block: the gradient times the outer slope in tile B, itself in A.
-    fn residual_back(&self, weights: &BlockWeights, slopes: Slopes) -> [Op; 2] {
+    fn residual_back(&self, weights: &BlockWeights, slopes: Slopes, block: usize) -> [Op; 2] {
         let mut inner = [0; op::WORDS];
         inner[op::KIND] = op::CONV3;
         inner[op::FROM_TILE] = B;
@@ -491,6 +576,10 @@ impl Builder<'_> {
         inner[op::WEIGHTS] = weights.conv2[1];
         inner[op::FLAGS] = op::TIMES_SLOPE | op::WRITES_TILE;
         inner[op::SLOPE] = slopes[0];
+        if let Some(kept) = &self.kept {
+            inner[op::FLAGS] |= op::STORES;
+            inner[op::TO] = kept.gradient1[block];
+        }
         let mut outer = [0; op::WORDS];
         outer[op::KIND] = op::CONV5;
         outer[op::FROM_TILE] = B;
@@ -503,13 +592,20 @@ impl Builder<'_> {
     /// From the gradient in a layer's features to its latents.
     fn to_latents(&self, layer: usize) -> Vec<Op> {
         let weights = &self.weights.layers[layer];
-        let [inner, mut outer] = self.residual_back(&weights.block, self.maps.block[layer]);
+        let [inner, mut outer] =
+            self.residual_back(&weights.block, self.maps.block[layer], layer);
         outer[op::FLAGS] |= op::DUALS;
         outer[op::DUAL_TILE] = B;
         outer[op::DUAL] = self.maps.project[layer];
         let mut project = self.projection(layer, op::PROJECT_BACK);
         project[op::FROM_TILE] = B;
         project[op::WEIGHTS] = weights.deconv[1];
+        if let Some(kept) = &self.kept {
+            outer[op::FLAGS] |= op::STORES_DUAL;
+            outer[op::DUAL_TO] = kept.projection[layer];
+            project[op::FLAGS] |= op::KEEPS;
+            project[op::SEED_GRADIENT_TO] = kept.seed_gradients[layer];
+        }
         vec![inner, outer, project]
     }
 
@@ -525,11 +621,9 @@ impl Builder<'_> {
         heads[op::CHUNKS] = passes.len() as u32;
         heads[op::CHUNKS_AT] = linears.gradients_at;
         heads[op::STRIDE] = linears.stride;
-        heads[op::FLAGS] = op::ADDS | op::WRITES_TILE | op::DUALS;
+        heads[op::FLAGS] = op::ADDS;
         heads[op::ADD] = self.maps.gradient;
-        heads[op::TO_TILE] = A;
-        heads[op::DUAL_TILE] = B;
-        heads[op::DUAL] = self.maps.block[layer][1];
+        self.split(&mut heads, self.maps.block[layer][1], layer);
         if layer > 0 {
             heads[op::FLAGS] |= op::STORES;
             heads[op::TO] = self.maps.gradient;

@@ -11,7 +11,7 @@ use cubecl::{
 
 use super::{
     conv::{
-        PITCH, SIDE, SLOT, TILE, V2, V8, WARPS, convolve, finish, finish_head, gelu_with_slope,
+        PITCH, SIDE, SLOT, TILE, V2, V8, WARPS, convolve, fetch, finish, finish_head, gelu_with_slope,
         pairs, prefetch, zero_accumulators,
     },
     narrow::{NARROW_PITCH, NARROW_TILE, narrow_down, widen},
@@ -19,7 +19,7 @@ use super::{
     op,
 };
 
-const THREADS: usize = 32 * WARPS as usize;
+pub(super) const THREADS: usize = 32 * WARPS as usize;
 
 /// Runs operations `begin` to `end` of the program on every image.
 ///
@@ -139,8 +139,15 @@ pub(super) fn run_program<E: Float>(
                         let pair = a[q];
                         let pixel = (warp * 2 + i) * 16 + lane / 4 + comptime!(q * 8);
                         let o = pixel * 4 + (lane % 4) * 2;
-                        seeds[o] = pair[0] * state[slopes + o];
-                        seeds[o + 1] = pair[1] * state[slopes + o + 1];
+                        let first = pair[0] * state[slopes + o];
+                        let second = pair[1] * state[slopes + o + 1];
+                        seeds[o] = first;
+                        seeds[o + 1] = second;
+                        if program[at + op::FLAGS] & op::KEEPS != 0 {
+                            let to = program[at + op::SEED_GRADIENT_TO] as usize + image * 1024 + o;
+                            state[to] = first;
+                            state[to + 1] = second;
+                        }
                     }
                 }
             }
@@ -155,22 +162,39 @@ pub(super) fn run_program<E: Float>(
             }
             let size_of_layer = program[at + op::DIM] as usize;
             let linear = program[at + op::LINEAR] as usize;
+            // Four rows at once, to wait for their weights once.
             let mut row = warp;
             while row < size_of_layer {
-                let mut sum = 0.0f32;
+                let mut loaded = Sequence::<V8<E>>::new();
                 #[unroll]
-                for i in 0..4usize {
-                    let w = packed[linear + row * 128 + lane + comptime!(i * 32)];
+                for u in 0..4usize {
+                    let mut of = row + comptime!(u * 8);
+                    if of >= size_of_layer {
+                        of = row;
+                    }
                     #[unroll]
-                    for j in 0..8usize {
-                        sum += f32::cast_from(w[j]) * own[comptime!(i * 8 + j)];
+                    for i in 0..4usize {
+                        loaded.push(packed[linear + of * 128 + lane + comptime!(i * 32)]);
                     }
                 }
-                let total = plane_sum(sum);
-                if lane == 0 {
-                    vector[row] = total;
+                #[unroll]
+                for u in 0..4usize {
+                    let mut sum = 0.0f32;
+                    #[unroll]
+                    for i in 0..4usize {
+                        let w = *loaded.index(comptime!(u * 4 + i));
+                        #[unroll]
+                        for j in 0..8usize {
+                            sum += f32::cast_from(w[j]) * own[comptime!(i * 8 + j)];
+                        }
+                    }
+                    let total = plane_sum(sum);
+                    let of = row + comptime!(u * 8);
+                    if lane == 0 && of < size_of_layer {
+                        vector[of] = total;
+                    }
                 }
-                row += 8;
+                row += 32;
             }
             sync_cube();
             let padded = program[at + op::PADDED] as usize;
@@ -191,7 +215,7 @@ pub(super) fn run_program<E: Float>(
                     pull[to] = E::cast_from(pulled);
                     pull[to + padded] = E::cast_from(pulled * bend);
                 }
-                if mode == op::KEEP_GRADIENT {
+                if mode == op::KEEP_GRADIENT || mode == op::WEIGHTED {
                     gradients[place] = gradient;
                 } else {
                     let of_step = (step as usize * dim + column + j) * 2;
@@ -231,13 +255,19 @@ pub(super) fn run_program<E: Float>(
                         tile = (chunk % 2) as usize * TILE;
                         let stride = program[at + op::STRIDE] as usize;
                         let chunk_at = program[at + op::CHUNKS_AT] as usize + image * stride;
+                        let mut loaded = Sequence::<V8<E>>::new();
+                        #[unroll]
+                        for i in 0..6usize {
+                            // Six of 48 fragments: the chunk is as contiguous as they are.
+                            let fragment = chunk as usize * 48 + warp + comptime!(i * 8);
+                            loaded.push(store[chunk_at + fragment * 32 + lane]);
+                        }
                         #[unroll]
                         for i in 0..6usize {
                             let fragment = warp + comptime!(i * 8);
                             let block = fragment / 12;
                             let y = fragment % 12;
-                            let v = store
-                                [chunk_at + ((chunk as usize * 4 + block) * 12 + y) * 32 + lane];
+                            let v = *loaded.index(i);
                             let mut out = Array::<V2<E>>::new(4usize);
                             #[unroll]
                             for p in 0..4usize {
@@ -295,10 +325,21 @@ pub(super) fn run_program<E: Float>(
                             let mut raw = bias[head_bias + padded];
                             let parts = program[at + op::PARTS] as usize;
                             let first = program[at + op::PARTS_AT] as usize + image * padded * 2 + j;
-                            for part in 0..parts {
-                                let o = first + part * CUBE_COUNT * padded * 2;
-                                mean += state[o];
-                                raw += state[o + padded];
+                            for eight in 0..parts.div_ceil(8usize) {
+                                #[unroll]
+                                for u in 0..8usize {
+                                    let part = eight * 8 + u;
+                                    let mut sums = Array::<f32>::new(2usize);
+                                    sums[0] = 0.0;
+                                    sums[1] = 0.0;
+                                    if part < parts {
+                                        let o = first + part * CUBE_COUNT * padded * 2;
+                                        sums[0] = state[o];
+                                        sums[1] = state[o + padded];
+                                    }
+                                    mean += sums[0];
+                                    raw += sums[1];
+                                }
                             }
                             let (scale, slope) = scale_with_slope(raw, program[at + op::FORM]);
                             z = mean + scale * e;
@@ -310,6 +351,10 @@ pub(super) fn run_program<E: Float>(
                         }
                     }
                     vector[j] = z;
+                    if program[at + op::FLAGS] & op::KEEPS != 0 {
+                        let to = program[at + op::LATENTS_TO] as usize + image * padded + j;
+                        state[to] = z;
+                    }
                     j += THREADS;
                 }
                 sync_cube();
@@ -321,11 +366,16 @@ pub(super) fn run_program<E: Float>(
                 for c in 0..4usize {
                     seed[c] = bias[linear_bias + c];
                 }
-                for k in 0..padded / 8 {
+                for k in 0..padded / 32 {
+                    let mut loaded = Sequence::<V8<E>>::new();
                     #[unroll]
-                    for u in 0..4usize {
-                        let two = k * 4 + u;
-                        let w = packed[linear + two * 256];
+                    for u in 0..16usize {
+                        loaded.push(packed[linear + (k * 16 + u) * 256]);
+                    }
+                    #[unroll]
+                    for u in 0..16usize {
+                        let two = k * 16 + u;
+                        let w = *loaded.index(u);
                         let z0 = vector[two * 2];
                         let z1 = vector[two * 2 + 1];
                         #[unroll]
@@ -341,31 +391,13 @@ pub(super) fn run_program<E: Float>(
                     let (value, slope) = gelu_with_slope(seed[c]);
                     seeds[tid * 4 + c] = value;
                     state[slopes + c] = slope;
+                    if program[at + op::FLAGS] & op::KEEPS != 0 {
+                        let to = program[at + op::SEEDS_TO] as usize + image * 1024 + tid * 4 + c;
+                        state[to] = value;
+                    }
                 }
                 sync_cube();
-                // Each pixel of the narrow tile holds four neighbours side by side.
-                let mut pixel = tid;
-                while pixel < comptime!(SIDE * SIDE) {
-                    let y = pixel / SIDE;
-                    let x = pixel % SIDE;
-                    #[unroll]
-                    for side in 0..2usize {
-                        let mut v = V8::<E>::new(E::from_int(0));
-                        #[unroll]
-                        for n in 0..2usize {
-                            let column = x + comptime!(side * 2 + n);
-                            if y >= 2 && y < 18 && column >= 2 && column < 18 {
-                                let o = ((y - 2) * 16 + column - 2) * 4;
-                                #[unroll]
-                                for c in 0..4usize {
-                                    v[comptime!(n * 4 + c)] = E::cast_from(seeds[o + c]);
-                                }
-                            }
-                        }
-                        narrow[pixel * NARROW_PITCH + side] = v;
-                    }
-                    pixel += THREADS;
-                }
+                spread_seeds::<E>(&seeds, &mut narrow, tid);
                 sync_cube();
                 widen::<E>(
                     &def, &narrow, packed, &mut acc, weights_at as usize, origin_narrow, half, lane,
@@ -385,6 +417,10 @@ pub(super) fn run_program<E: Float>(
                 let masked = control[op::MASKED];
                 let bias_at = program[at + op::BIAS] as usize;
                 let mut local = 0.0f32;
+                let mut weight = precision;
+                if mode == op::WEIGHTED {
+                    weight = precision * noise[image];
+                }
                 #[unroll]
                 for i in 0..2usize {
                     let y = warp * 2 + i;
@@ -414,11 +450,20 @@ pub(super) fn run_program<E: Float>(
                                         residual *= mask[o];
                                     }
                                     local += residual * residual;
-                                    gradient = residual * precision * (1.0f32 - value * value);
+                                    gradient = residual * weight * (1.0f32 - value * value);
                                 }
                                 v[comptime!(h * 4 + q * 2 + e)] = gradient;
                             }
                         }
+                    }
+                    if program[at + op::FLAGS] & op::KEEPS != 0 {
+                        let mut kept = V8::<E>::empty();
+                        #[unroll]
+                        for j in 0..8usize {
+                            kept[j] = E::cast_from(v[j]);
+                        }
+                        let to = program[at + op::IMAGE_TO] as usize + image * comptime!(16 * 32);
+                        store[to + y * 32 + lane] = kept;
                     }
                     let out = pairs::<E>(&v);
                     let o = ((y + 1) * SIDE + lane_pixel + 1) * NARROW_PITCH + lane_side;
@@ -455,6 +500,16 @@ pub(super) fn run_program<E: Float>(
                     origin_narrow, half, lane, 3usize, 3usize, 1usize,
                 );
             }
+            let flags = program[at + op::FLAGS];
+            let own = image * comptime!(op::MAP);
+            let mut first_at = program[at + op::ADD] as usize + own;
+            if flags & op::TIMES_SLOPE != 0 {
+                first_at = program[at + op::SLOPE] as usize + own;
+            }
+            let dual_at = program[at + op::DUAL] as usize + own;
+            let wanted = flags & comptime!(op::TIMES_SLOPE | op::ADDS);
+            let first = fetch::<E>(store, first_at, wanted, group, half, lane);
+            let dual = fetch::<E>(store, dual_at, flags & op::DUALS, group, half, lane);
             sync_cube();
             if UNIT_POS == 0 {
                 prefetch::<E>(
@@ -463,10 +518,41 @@ pub(super) fn run_program<E: Float>(
                 );
             }
             finish::<E>(
-                &def, &mut tiles, &acc, bias, store, program, at, image, size, group, half, lane,
+                &def, &mut tiles, &acc, &first, &dual, bias, store, program, at, image, size, group, half, lane,
             );
             sync_cube();
         }
+    }
+}
+
+/// Each pixel of the narrow tile holds the seeds of four neighbours, side by side.
+#[cube]
+pub(super) fn spread_seeds<E: Float>(
+    seeds: &SharedMemory<f32>,
+    narrow: &mut SharedMemory<V8<E>>,
+    tid: usize,
+) {
+    let mut pixel = tid;
+    while pixel < comptime!(SIDE * SIDE) {
+        let y = pixel / SIDE;
+        let x = pixel % SIDE;
+        #[unroll]
+        for side in 0..2usize {
+            let mut v = V8::<E>::new(E::from_int(0));
+            #[unroll]
+            for n in 0..2usize {
+                let column = x + comptime!(side * 2 + n);
+                if y >= 2 && y < 18 && column >= 2 && column < 18 {
+                    let o = ((y - 2) * 16 + column - 2) * 4;
+                    #[unroll]
+                    for c in 0..4usize {
+                        v[comptime!(n * 4 + c)] = E::cast_from(seeds[o + c]);
+                    }
+                }
+            }
+            narrow[pixel * NARROW_PITCH + side] = v;
+        }
+        pixel += THREADS;
     }
 }
 

@@ -1,0 +1,314 @@
+//! Which products make up the gradient of every weight, and where each one lands.
+
+use super::{
+    op,
+    pack::{head_blocks, padded_channels},
+    plan::Plan,
+    shape::{Affine, Residual, Shape},
+    weights::{self, JOB},
+};
+
+/// Groups of images of a projection's or the output's sums.
+const NARROW_GROUPS: usize = 32;
+
+/// How a gradient's parts lie in the sums: how many, and how far apart.
+type Parts = [u32; 2];
+
+// Kinds of parts.
+const SINGLE: u32 = 0;
+const CONV5: u32 = 1;
+const CONV3: u32 = 2;
+const BIAS5: u32 = 3;
+const BIAS3: u32 = 4;
+const PROJECTION: u32 = 5;
+const OUTPUT: u32 = 6;
+const OUTPUT_BIAS: u32 = 7;
+
+/// Convolutions of one kernel.
+#[derive(Debug, Default)]
+pub(super) struct Convolutions {
+    /// Words of all jobs.
+    pub(super) jobs: Vec<u32>,
+    pub(super) groups: usize,
+    pub(super) to: u32,
+    pub(super) bias_to: u32,
+}
+
+impl Convolutions {
+    pub(super) fn count(&self) -> usize {
+        self.jobs.len() / JOB
+    }
+}
+
+/// The gradients of a shape's weights at a batch size.
+#[derive(Debug)]
+pub(super) struct Learning {
+    pub(super) conv5: Convolutions,
+    pub(super) conv3: Convolutions,
+    pub(super) narrow_groups: usize,
+    /// Of each layer: the transposed convolution, the linear part and its bias.
+    pub(super) projections: Vec<[u32; 3]>,
+    /// The output and its bias.
+    pub(super) output: [u32; 2],
+    /// Of each layer but the top one: the heads' linear layers and biases.
+    pub(super) heads: Vec<[u32; 2]>,
+    /// Numbers in the sums.
+    pub(super) sums: usize,
+    /// For each weight: the place of its first part, and its kind of parts.
+    pub(super) places: Vec<u32>,
+    pub(super) kinds: Vec<u32>,
+    pub(super) parts: Vec<u32>,
+}
+
+/// A weight's place and kind, by its number.
+struct Places {
+    places: Vec<u32>,
+    kinds: Vec<u32>,
+}
+
+impl Places {
+    fn set(&mut self, weight: usize, place: usize, kind: u32) {
+        self.places[weight] = place as u32;
+        self.kinds[weight] = kind;
+    }
+}
+
+impl Learning {
+    /// `None` if the plan keeps nothing.
+    pub(super) fn new(
+        shape: &Shape,
+        plan: &Plan,
+        batch: usize,
+        multiprocessors: usize,
+    ) -> Option<Self> {
+        let kept = plan.kept.as_ref()?;
+        let map = |at: u32, gradient: u32, offset: u32| -> [u32; JOB] {
+            let mut job = [0; JOB];
+            job[weights::X] = at;
+            job[weights::X_STRIDE] = op::MAP as u32;
+            job[weights::Y] = gradient;
+            job[weights::Y_STRIDE] = op::MAP as u32;
+            job[weights::ROW] = 4;
+            job[weights::BLOCK] = 1;
+            job[weights::ROWS] = 16;
+            job[weights::OFFSET] = offset;
+            job
+        };
+        let blocks = kept.input1.len();
+        let (mut conv5, mut conv3) = (Convolutions::default(), Convolutions::default());
+        let layers = shape.latents.len();
+        for block in 0..blocks {
+            // A refining block works on what the block before it gave.
+            let input = if block < layers {
+                kept.input1[block]
+            } else {
+                kept.features[block - 1]
+            };
+            conv5.jobs.extend(map(input, kept.gradient1[block], 0));
+            conv3.jobs.extend(map(kept.input2[block], kept.gradient2[block], 1));
+        }
+        let mut first_passes = Vec::new();
+        for (layer, linears) in plan.linears.iter().enumerate() {
+            first_passes.push(conv5.count());
+            for pass in 0..head_blocks(shape.head_channels[layer]) / 4 {
+                let mut job = map(
+                    kept.features[layer],
+                    linears.gradients_at + pass as u32 * 48 * 32,
+                    2,
+                );
+                job[weights::Y_STRIDE] = linears.stride;
+                job[weights::ROW] = 1;
+                job[weights::BLOCK] = 12;
+                job[weights::ROWS] = 12;
+                conv5.jobs.extend(job);
+            }
+        }
+
+        let mut sums = 0;
+        let mut take = |length: usize| {
+            sums += length;
+            (sums - length) as u32
+        };
+        let narrow_groups = NARROW_GROUPS.min(batch);
+        for (conv, ks) in [(&mut conv5, 5), (&mut conv3, 3)] {
+            let cubes = conv.count() * ks;
+            conv.groups = (multiprocessors * 2).div_ceil(cubes).min(batch);
+            conv.to = take(conv.groups * conv.count() * ks * ks * 4096);
+            conv.bias_to = take(conv.groups * conv.count() * 64);
+        }
+        let projections: Vec<[u32; 3]> = shape
+            .latents
+            .iter()
+            .map(|d| {
+                [
+                    take(narrow_groups * 10 * 1024),
+                    take(d.next_multiple_of(32) * 1024),
+                    take(1024),
+                ]
+            })
+            .collect();
+        let output = [take(narrow_groups * 9 * 1024), take(narrow_groups * 16)];
+        let heads: Vec<[u32; 2]> = plan
+            .linears
+            .iter()
+            .map(|linears| {
+                let outputs = linears.outputs as usize;
+                [
+                    take(linears.stride as usize * outputs * 8),
+                    take(outputs * 2),
+                ]
+            })
+            .collect();
+
+        let conv_parts = |conv: &Convolutions, ks: usize| -> [Parts; 2] {
+            let (groups, count) = (conv.groups as u32, conv.count());
+            [
+                [groups, (count * ks * ks * 4096) as u32],
+                [groups, (count * 64) as u32],
+            ]
+        };
+        let [five, bias5] = conv_parts(&conv5, 5);
+        let [three, bias3] = conv_parts(&conv3, 3);
+        let narrow = narrow_groups as u32;
+        let parts: [Parts; 8] = [
+            [1, 0],
+            five,
+            three,
+            bias5,
+            bias3,
+            [narrow, 10 * 1024],
+            [narrow, 9 * 1024],
+            // The four pixels that a pixel becomes have their own columns.
+            [narrow * 4, 4],
+        ];
+
+        let count = shape.parameter_count();
+        let mut places = Places {
+            places: vec![0; count],
+            kinds: vec![0; count],
+        };
+        let mut learning = Self {
+            conv5,
+            conv3,
+            narrow_groups,
+            projections,
+            output,
+            heads,
+            sums,
+            places: Vec::new(),
+            kinds: Vec::new(),
+            parts: parts.concat(),
+        };
+        learning.place(shape, plan, &first_passes, &mut places);
+        learning.places = places.places;
+        learning.kinds = places.kinds;
+        Some(learning)
+    }
+
+    fn place(&self, shape: &Shape, plan: &Plan, first_passes: &[usize], places: &mut Places) {
+        let parameters = shape.parameters();
+        let (f, size, channels) = (shape.features, shape.size, shape.image_channels);
+        let layers = shape.latents.len();
+        for (i, layer) in parameters.layers.iter().enumerate() {
+            self.place_block(shape, &layer.block, i, places);
+            let [deconv, linear, bias] = self.projections[i].map(|at| at as usize);
+            for seed in 0..shape.seed_channels {
+                for feature in 0..f {
+                    for tap in 0..25 {
+                        let (dy, dx) = (4 - tap / 5, 4 - tap % 5);
+                        let column = dx % 4 * 4 + seed;
+                        let at = ((dy * 2 + dx / 4) * 64 + feature) * 16 + column;
+                        let weight = layer.deconv + (seed * f + feature) * 25 + tap;
+                        places.set(weight, deconv + at, PROJECTION);
+                    }
+                }
+                for pixel in 0..size * size {
+                    let column = (pixel / size * 16 + pixel % size) * 4 + seed;
+                    let own = seed * size * size + pixel;
+                    let width = shape.seed_channels * size * size;
+                    places.set(layer.linear.bias + own, bias + column, SINGLE);
+                    for latent in 0..shape.latents[i] {
+                        let weight = layer.linear.weight + latent * width + own;
+                        places.set(weight, linear + latent * 1024 + column, SINGLE);
+                    }
+                }
+            }
+        }
+        for (i, block) in parameters.refine.iter().enumerate() {
+            self.place_block(shape, block, layers + i, places);
+        }
+        for (i, heads) in parameters.heads.iter().enumerate() {
+            let channels = shape.head_channels[i];
+            let padded = padded_channels(channels);
+            let (d, outputs) = (shape.latents[i + 1], plan.linears[i].outputs as usize);
+            let [to, bias_to] = self.heads[i].map(|at| at as usize);
+            let side = size - 4;
+            for (h, head) in heads.iter().enumerate() {
+                for c in 0..channels {
+                    let channel = h * padded + c;
+                    let job = first_passes[i] + channel / 64;
+                    places.set(
+                        head.conv.bias + c,
+                        self.conv5.bias_to as usize + job * 64 + channel % 64,
+                        BIAS5,
+                    );
+                    for feature in 0..f {
+                        for tap in 0..25 {
+                            let at = ((job * 25 + tap) * 64 + channel % 64) * 64 + feature;
+                            places.set(
+                                head.conv.weight + (c * f + feature) * 25 + tap,
+                                self.conv5.to as usize + at,
+                                CONV5,
+                            );
+                        }
+                    }
+                    for pixel in 0..side * side {
+                        let (y, x) = (pixel / side, pixel % side);
+                        let lane = x % 8 * 4 + c % 8 / 2;
+                        let u = c % 16 / 8 * 4 + x / 8 * 2 + c % 2;
+                        let vector = ((channel / 16) * 12 + y) * 32 + lane;
+                        for j in 0..d {
+                            let weight = head.linear.weight + (c * side * side + pixel) * d + j;
+                            places.set(weight, to + (vector * outputs + j) * 8 + u, SINGLE);
+                        }
+                    }
+                }
+                for j in 0..d {
+                    places.set(head.linear.bias + j, bias_to + h * outputs + j, SINGLE);
+                }
+            }
+        }
+        let [to, bias_to] = self.output.map(|at| at as usize);
+        for c in 0..channels {
+            places.set(parameters.output.bias + c, bias_to + c, OUTPUT_BIAS);
+            for feature in 0..f {
+                for tap in 0..16 {
+                    let [ky, kx] = [tap / 4, tap % 4];
+                    let [a, b] = [ky, kx].map(|k| (k + 1) % 2);
+                    let (dy, dx) = ((ky + 1 - a) / 2, (kx + 1 - b) / 2);
+                    let at = ((dy * 3 + dx) * 64 + feature) * 16 + a * 8 + b * 4 + c;
+                    let weight = parameters.output.weight + (feature * channels + c) * 16 + tap;
+                    places.set(weight, to + at, OUTPUT);
+                }
+            }
+        }
+    }
+
+    fn place_block(&self, shape: &Shape, block: &Residual, job: usize, places: &mut Places) {
+        let f = shape.features;
+        let mut place = |of: &Affine, conv: &Convolutions, ks: usize, kinds: [u32; 2]| {
+            for out in 0..f {
+                places.set(of.bias + out, conv.bias_to as usize + job * 64 + out, kinds[1]);
+                for input in 0..f {
+                    for tap in 0..ks * ks {
+                        let at = ((job * ks * ks + tap) * 64 + out) * 64 + input;
+                        let weight = of.weight + (out * f + input) * ks * ks + tap;
+                        places.set(weight, conv.to as usize + at, kinds[0]);
+                    }
+                }
+            }
+        };
+        place(&block.conv1, &self.conv5, 5, [CONV5, BIAS5]);
+        place(&block.conv2, &self.conv3, 3, [CONV3, BIAS3]);
+    }
+}

@@ -1,0 +1,502 @@
+//! Gradients of the weights: sums over images and pixels of a map times a gradient.
+//!
+//! A cube takes one row of taps of one convolution and a group of the images; sums of several groups
+//! are added at the end, always in the same order.
+
+use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
+
+use super::{
+    conv::{PITCH, SIDE, TILE, V2, V8},
+    narrow::{NARROW_PITCH, NARROW_TILE},
+    program::{THREADS, spread_seeds},
+};
+
+/// Words of a convolution's job.
+pub(super) const JOB: usize = 8;
+/// The input: where, and vectors from one image to the next.
+pub(super) const X: usize = 0;
+pub(super) const X_STRIDE: usize = 1;
+/// The gradient after its slope: where, vectors from one image to the next, fragments from one row
+/// and from one block of 16 channels to the next, and rows.
+pub(super) const Y: usize = 2;
+pub(super) const Y_STRIDE: usize = 3;
+pub(super) const ROW: usize = 4;
+pub(super) const BLOCK: usize = 5;
+pub(super) const ROWS: usize = 6;
+/// Pixels from the tile's corner to the input of the first tap of the first pixel.
+pub(super) const OFFSET: usize = 7;
+
+/// A stored fragment (one row of 16 pixels, 16 channels) to shared memory.
+#[cube]
+fn put<E: Float>(
+    def: &MmaDefinition<E, E, f32>,
+    to: &mut SharedMemory<V8<E>>,
+    v: V8<E>,
+    at: usize,
+) {
+    let mut out = Array::<V2<E>>::new(4usize);
+    #[unroll]
+    for p in 0..4usize {
+        let mut pair = V2::<E>::empty();
+        pair[0] = v[comptime!(p * 2)];
+        pair[1] = v[comptime!(p * 2 + 1)];
+        out[p] = pair;
+    }
+    def.store_matrix(
+        &mut to.slice_mut(at, at + 1),
+        &out,
+        MatrixIdent::Accumulator,
+        4usize,
+        false,
+    );
+}
+
+#[cube]
+fn zeros(#[comptime] count: usize) -> Sequence<Array<V2<f32>>> {
+    let mut acc = Sequence::<Array<V2<f32>>>::new();
+    #[unroll]
+    for _i in 0..count {
+        let mut a = Array::<V2<f32>>::new(2usize);
+        a[0] = Vector::new(0.0f32);
+        a[1] = Vector::new(0.0f32);
+        acc.push(a);
+    }
+    acc
+}
+
+/// Two operands of 8 columns from what four matrices gave.
+#[cube]
+fn operand<E: Float>(b: &Array<V2<E>>, #[comptime] which: usize) -> Array<V2<E>> {
+    let mut out = Array::<V2<E>>::new(2usize);
+    out[0] = b[comptime!(which * 2)];
+    out[1] = b[comptime!(which * 2 + 1)];
+    out
+}
+
+/// `sums[group][job][row of taps][tap][64 out][64 in]`, and `biases[group][job][64]`.
+///
+/// Cubes: rows of taps, jobs, groups.
+#[cube(launch_unchecked, fast_math = FastMath::all())]
+pub(super) fn convolution_weights<E: Float>(
+    store: &Array<V8<E>>,
+    jobs: &Array<u32>,
+    sums: &mut Array<f32>,
+    to: u32,
+    bias_to: u32,
+    images: u32,
+    #[comptime] ks: usize,
+) {
+    let mut x = SharedMemory::<V8<E>>::new_aligned(TILE, 128usize);
+    let mut g = SharedMemory::<V8<E>>::new_aligned(comptime!(256 * PITCH), 128usize);
+    let tid = UNIT_POS as usize;
+    let lane = UNIT_POS_PLANE as usize;
+    let warp = tid / 32;
+    let mw = warp % 2;
+    let nw = warp / 2;
+    let ky = CUBE_POS_X as usize;
+    let job = CUBE_POS_Y as usize;
+    let group = CUBE_POS_Z as usize;
+    let groups = CUBE_COUNT_Z as usize;
+    let at = job * JOB;
+    let rows = jobs[at + ROWS] as usize;
+    let offset = jobs[at + OFFSET] as usize;
+    let zero = V8::<E>::new(E::from_int(0));
+    let mut i = tid;
+    while i < TILE {
+        x[i] = zero;
+        i += THREADS;
+    }
+    let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
+    let mut acc = zeros(comptime!(ks * 4));
+    let mut bias = zeros(2usize);
+    let mut ones = Array::<V2<E>>::new(2usize);
+    ones[0] = V2::<E>::new(E::from_int(1));
+    ones[1] = V2::<E>::new(E::from_int(1));
+    let first = images as usize * group / groups;
+    let last = images as usize * (group + 1) / groups;
+    let put_at = lane % 16 * PITCH + lane / 16;
+    for image in first..last {
+        let x_at = jobs[at + X] as usize + image * jobs[at + X_STRIDE] as usize + lane;
+        let y_at = jobs[at + Y] as usize + image * jobs[at + Y_STRIDE] as usize + lane;
+        let mut loaded = Sequence::<V8<E>>::new();
+        #[unroll]
+        for i in 0..16usize {
+            // Eight fragments of the input, then of the gradient.
+            let fragment = warp + comptime!((i % 8) * 8);
+            let mut v = zero;
+            if comptime!(i < 8) {
+                v = store[x_at + fragment * 32];
+            } else {
+                let y = fragment / 4;
+                if y < rows {
+                    let row = y * jobs[at + ROW] as usize;
+                    let block = fragment % 4 * jobs[at + BLOCK] as usize;
+                    v = store[y_at + (row + block) * 32];
+                }
+            }
+            loaded.push(v);
+        }
+        sync_cube();
+        #[unroll]
+        for i in 0..16usize {
+            let fragment = warp + comptime!((i % 8) * 8);
+            let (y, block) = (fragment / 4, fragment % 4 * 2);
+            if comptime!(i < 8) {
+                let o = ((y + 2) * SIDE + 2) * PITCH + put_at + block;
+                put::<E>(&def, &mut x, *loaded.index(i), o);
+            } else {
+                let o = y * 16 * PITCH + put_at + block;
+                put::<E>(&def, &mut g, *loaded.index(i), o);
+            }
+        }
+        sync_cube();
+        let g_at = (lane / 16 * 8 + lane % 8) * PITCH + mw * 4 + lane / 8 % 2;
+        let x_from = ((ky + offset) * SIDE + offset + lane / 8 % 2 * 8 + lane % 8) * PITCH
+            + nw * 2
+            + lane / 16;
+        for y in 0..rows {
+            let mut a = Sequence::<Array<V2<E>>>::new();
+            #[unroll]
+            for m in 0..2usize {
+                let o = g_at + y * comptime!(16 * PITCH) + comptime!(m * 2);
+                a.push(def.load_matrix::<_, Const<2>>(
+                    &g.slice(o, o + 1),
+                    MatrixIdent::A,
+                    4usize,
+                    true,
+                ));
+            }
+            #[unroll]
+            for m in 0..2usize {
+                def.execute_inplace(a.index(m), &ones, bias.index_mut(m));
+            }
+            #[unroll]
+            for dx in 0..ks {
+                let o = x_from + y * comptime!(SIDE * PITCH) + comptime!(dx * PITCH);
+                let b = def.load_matrix::<_, Const<2>>(
+                    &x.slice(o, o + 1),
+                    MatrixIdent::B,
+                    4usize,
+                    true,
+                );
+                let b0 = operand::<E>(&b, 0usize);
+                let b1 = operand::<E>(&b, 1usize);
+                #[unroll]
+                for m in 0..2usize {
+                    let o = comptime!(dx * 4 + m * 2);
+                    def.execute_inplace(a.index(m), &b0, acc.index_mut(o));
+                    def.execute_inplace(a.index(m), &b1, acc.index_mut(comptime!(o + 1)));
+                }
+            }
+        }
+    }
+    let place = group * CUBE_COUNT_Y as usize + job;
+    #[unroll]
+    for dx in 0..ks {
+        #[unroll]
+        for m in 0..2usize {
+            #[unroll]
+            for h in 0..2usize {
+                let a = acc.index(comptime!(dx * 4 + m * 2 + h));
+                #[unroll]
+                for q in 0..2usize {
+                    let pair = a[q];
+                    let out = mw * 32 + lane / 4 + comptime!(m * 16 + q * 8);
+                    let input = nw * 16 + lane % 4 * 2 + comptime!(h * 8);
+                    let o = to as usize
+                        + (((place * ks + ky) * ks + dx) * 64 + out) * 64
+                        + input;
+                    sums[o] = pair[0];
+                    sums[o + 1] = pair[1];
+                }
+            }
+        }
+    }
+    if ky == 0 && nw == 0 && lane % 4 == 0 {
+        #[unroll]
+        for m in 0..2usize {
+            let a = bias.index(m);
+            #[unroll]
+            for q in 0..2usize {
+                let pair = a[q];
+                let out = mw * 32 + lane / 4 + comptime!(m * 16 + q * 8);
+                sums[bias_to as usize + place * 64 + out] = pair[0];
+            }
+        }
+    }
+}
+
+/// A map of 64 channels times a narrow tile: `sums[group][tap][64][16]`, and at `bias_to` the narrow
+/// tile's own sums `[group][16]`.
+///
+/// With `seeds` the tile is made of a projection's seeds (10 taps); else it is a stored gradient of
+/// the image (9 taps). Cubes: groups.
+#[cube(launch_unchecked, fast_math = FastMath::all())]
+pub(super) fn narrow_weights<E: Float>(
+    store: &Array<V8<E>>,
+    state: &Array<f32>,
+    sums: &mut Array<f32>,
+    wide_at: u32,
+    narrow_at: u32,
+    to: u32,
+    bias_to: u32,
+    images: u32,
+    #[comptime] seeds: bool,
+) {
+    let mut wide = SharedMemory::<V8<E>>::new_aligned(comptime!(256 * PITCH), 128usize);
+    let mut narrow = SharedMemory::<V8<E>>::new_aligned(NARROW_TILE, 128usize);
+    let mut values = SharedMemory::<f32>::new_aligned(1024usize, 128usize);
+    let taps = comptime!(if seeds { 10usize } else { 9usize });
+    let columns = comptime!(if seeds { 2usize } else { 3usize });
+    let step = comptime!(if seeds { 4usize } else { 1usize });
+    let tid = UNIT_POS as usize;
+    let lane = UNIT_POS_PLANE as usize;
+    let warp = tid / 32;
+    let mw = warp % 4;
+    let part = warp / 4;
+    let group = CUBE_POS;
+    let groups = CUBE_COUNT;
+    let zero = V8::<E>::new(E::from_int(0));
+    let mut i = tid;
+    while i < NARROW_TILE {
+        narrow[i] = zero;
+        i += THREADS;
+    }
+    let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
+    let mut acc = zeros(10usize);
+    let mut bias = zeros(2usize);
+    let mut ones = Array::<V2<E>>::new(4usize);
+    #[unroll]
+    for i in 0..4usize {
+        ones[i] = V2::<E>::new(E::from_int(1));
+    }
+    let first = images as usize * group / groups;
+    let last = images as usize * (group + 1) / groups;
+    for image in first..last {
+        sync_cube();
+        #[unroll]
+        for i in 0..8usize {
+            let fragment = warp + comptime!(i * 8);
+            let v = store[wide_at as usize + image * 2048 + fragment * 32 + lane];
+            let o = (fragment / 4 * 16 + lane % 16) * PITCH + fragment % 4 * 2 + lane / 16;
+            put::<E>(&def, &mut wide, v, o);
+        }
+        if comptime!(seeds) {
+            #[unroll]
+            for c in 0..4usize {
+                let o = tid * 4 + c;
+                values[o] = state[narrow_at as usize + image * 1024 + o];
+            }
+            sync_cube();
+            spread_seeds::<E>(&values, &mut narrow, tid);
+        } else {
+            #[unroll]
+            for i in 0..2usize {
+                let y = warp + comptime!(i * 8);
+                let v = store[narrow_at as usize + image * 512 + y * 32 + lane];
+                let o = ((y + 1) * SIDE + lane % 16 + 1) * NARROW_PITCH + lane / 16;
+                put::<E>(&def, &mut narrow, v, o);
+            }
+        }
+        sync_cube();
+        for y in 0..16usize {
+            let o = (y * 16 + lane / 16 * 8 + lane % 8) * PITCH + mw * 2 + lane / 8 % 2;
+            let a =
+                def.load_matrix::<_, Const<2>>(&wide.slice(o, o + 1), MatrixIdent::A, 4usize, true);
+            #[unroll]
+            for u in 0..5usize {
+                let mut tap = part * 5 + u;
+                if tap >= taps {
+                    tap = taps - 1;
+                }
+                let o = ((y + tap / columns) * SIDE
+                    + tap % columns * step
+                    + lane / 8 % 2 * 8
+                    + lane % 8)
+                    * NARROW_PITCH
+                    + lane / 16;
+                let b = def.load_matrix::<_, Const<2>>(
+                    &narrow.slice(o, o + 1),
+                    MatrixIdent::B,
+                    4usize,
+                    true,
+                );
+                #[unroll]
+                for h in 0..2usize {
+                    let columns = operand::<E>(&b, h);
+                    def.execute_inplace(&a, &columns, acc.index_mut(comptime!(u * 2 + h)));
+                    // The middle one of nine taps meets every pixel once.
+                    if comptime!(u == 4 && !seeds) {
+                        def.execute_inplace(&ones, &columns, bias.index_mut(h));
+                    }
+                }
+            }
+        }
+    }
+    #[unroll]
+    for u in 0..5usize {
+        let tap = part * 5 + u;
+        if tap < taps {
+            #[unroll]
+            for h in 0..2usize {
+                let a = acc.index(comptime!(u * 2 + h));
+                #[unroll]
+                for q in 0..2usize {
+                    let pair = a[q];
+                    let row = mw * 16 + lane / 4 + comptime!(q * 8);
+                    let o = to as usize
+                        + ((group * taps + tap) * 64 + row) * 16
+                        + lane % 4 * 2
+                        + comptime!(h * 8);
+                    sums[o] = pair[0];
+                    sums[o + 1] = pair[1];
+                }
+            }
+        }
+    }
+    if comptime!(!seeds) {
+        if warp == 0 && lane < 4 {
+            #[unroll]
+            for h in 0..2usize {
+                let a = bias.index(h);
+                let pair = a[0];
+                let o = bias_to as usize + group * 16 + lane * 2 + comptime!(h * 8);
+                sums[o] = pair[0];
+                sums[o + 1] = pair[1];
+            }
+        }
+    }
+}
+
+/// Gradients of a projection's linear layer: `sums[latent][1024]`, and `[1024]` of its bias.
+///
+/// Cubes: blocks of 256 seeds, blocks of 8 latents.
+#[cube(launch_unchecked, fast_math = FastMath::all())]
+pub(super) fn seed_weights(
+    state: &Array<f32>,
+    sums: &mut Array<f32>,
+    latents_at: u32,
+    padded: u32,
+    gradient_at: u32,
+    to: u32,
+    bias_to: u32,
+    images: u32,
+) {
+    let seed = CUBE_POS_X as usize * 256 + UNIT_POS as usize;
+    let first = CUBE_POS_Y as usize * 8;
+    let mut acc = Array::<f32>::new(8usize);
+    #[unroll]
+    for j in 0..8usize {
+        acc[j] = 0.0;
+    }
+    let mut bias = 0.0f32;
+    for image in 0..images as usize {
+        let g = state[gradient_at as usize + image * 1024 + seed];
+        bias += g;
+        let z = latents_at as usize + image * padded as usize + first;
+        #[unroll]
+        for j in 0..8usize {
+            acc[j] += g * state[z + j];
+        }
+    }
+    #[unroll]
+    for j in 0..8usize {
+        sums[to as usize + (first + j) * 1024 + seed] = acc[j];
+    }
+    if first == 0 {
+        sums[bias_to as usize + seed] = bias;
+    }
+}
+
+/// Gradients of both heads' linear layers: `sums[vector of the map][output][8]`.
+///
+/// Cubes: blocks of 256 vectors, blocks of 8 outputs. `head_vectors`: vectors in one head's part.
+#[cube(launch_unchecked, fast_math = FastMath::all())]
+pub(super) fn head_weights<E: Float>(
+    store: &Array<V8<E>>,
+    pull: &Array<E>,
+    sums: &mut Array<f32>,
+    maps_at: u32,
+    stride: u32,
+    head_vectors: u32,
+    pull_at: u32,
+    outputs: u32,
+    to: u32,
+    images: u32,
+) {
+    let vector = CUBE_POS_X as usize * 256 + UNIT_POS as usize;
+    let outputs = outputs as usize;
+    let first = CUBE_POS_Y as usize * 8;
+    if vector < stride as usize {
+        let mut head = vector / head_vectors as usize;
+        if head > 1 {
+            head = 1;
+        }
+        let mut acc = Array::<f32>::new(64usize);
+        #[unroll]
+        for i in 0..64usize {
+            acc[i] = 0.0;
+        }
+        for image in 0..images as usize {
+            let v = store[maps_at as usize + image * stride as usize + vector];
+            let p = pull_at as usize + (image * 2 + head) * outputs + first;
+            #[unroll]
+            for j in 0..8usize {
+                let g = f32::cast_from(pull[p + j]);
+                #[unroll]
+                for u in 0..8usize {
+                    acc[comptime!(j * 8 + u)] += g * f32::cast_from(v[u]);
+                }
+            }
+        }
+        #[unroll]
+        for i in 0..64usize {
+            sums[to as usize + (vector * outputs + first) * 8 + i] = acc[i];
+        }
+    }
+}
+
+/// Gradients of both heads' biases: `sums[head, outputs]`. One cube.
+#[cube(launch_unchecked)]
+pub(super) fn head_bias<E: Float>(
+    pull: &Array<E>,
+    sums: &mut Array<f32>,
+    pull_at: u32,
+    both: u32,
+    to: u32,
+    images: u32,
+) {
+    let mut j = UNIT_POS as usize;
+    while j < both as usize {
+        let mut sum = 0.0f32;
+        for image in 0..images as usize {
+            sum += f32::cast_from(pull[pull_at as usize + image * both as usize + j]);
+        }
+        sums[to as usize + j] = sum;
+        j += THREADS;
+    }
+}
+
+/// Each weight's gradient: the sum of its parts, `strides[part kind]` apart.
+#[cube(launch_unchecked)]
+pub(super) fn collect(
+    sums: &Array<f32>,
+    places: &Array<u32>,
+    kinds: &Array<u32>,
+    parts: &Array<u32>,
+    to: &mut Array<f32>,
+    count: u32,
+) {
+    let i = ABSOLUTE_POS;
+    if i < count as usize {
+        let kind = kinds[i] as usize * 2;
+        let groups = parts[kind] as usize;
+        let stride = parts[kind + 1] as usize;
+        let place = places[i] as usize;
+        let mut sum = 0.0f32;
+        for part in 0..groups {
+            sum += sums[place + part * stride];
+        }
+        to[i] = sum;
+    }
+}
