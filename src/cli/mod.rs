@@ -1,5 +1,5 @@
 //! The command line: `shortrun train | reconstruct | inpaint | sample | info | export | trace |
-//! step-size`.
+//! step-size | selftest`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -26,6 +26,8 @@ mod reconstruct;
 mod report;
 mod run;
 mod sample;
+#[cfg(feature = "flex")]
+mod selftest;
 mod step_size;
 mod trace;
 mod train;
@@ -68,6 +70,9 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Find the step size for which the chain comes closest to the posterior.
     StepSize(step_size::StepSizeArgs),
+    /// Check a backend's numbers against automatic differentiation on the CPU.
+    #[cfg(feature = "flex")]
+    Selftest(selftest::SelftestArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -82,6 +87,8 @@ pub fn main() -> ExitCode {
         Command::Export(args) => args.reporting.run(args),
         Command::Trace(args) => args.reporting.run(args),
         Command::StepSize(args) => args.reporting.run(args),
+        #[cfg(feature = "flex")]
+        Command::Selftest(args) => args.reporting.run_and_judge(args, selftest::Report::exit),
     };
     finish(result)
 }

@@ -25,13 +25,22 @@ impl Reporting {
         self,
         work: impl OnBackend<Output = Result<R, Failure>>,
     ) -> Result<Exit, Failure> {
+        self.run_and_judge(work, |_| Exit::Done)
+    }
+
+    /// As [`run`](Self::run), with an exit code that depends on the report.
+    pub(super) fn run_and_judge<R: Serialize + Display>(
+        self,
+        work: impl OnBackend<Output = Result<R, Failure>>,
+        judge: impl FnOnce(&R) -> Exit,
+    ) -> Result<Exit, Failure> {
         let report = self.backend.name()?.run(work)??;
         if self.json {
             out!("{}", to_json(&report)?);
         } else {
             out!("{report}");
         }
-        Ok(Exit::Done)
+        Ok(judge(&report))
     }
 }
 

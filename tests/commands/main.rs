@@ -10,6 +10,7 @@ mod info;
 mod inpaint;
 mod reconstruct;
 mod sample;
+mod selftest;
 mod step_size;
 mod trace;
 mod train;

@@ -250,6 +250,33 @@ impl Network {
         (bench.energies, bench.gradients)
     }
 
+    /// The images `[images, channels, height, width]` of latents `[images, d]`.
+    pub fn images(&self, packed: &Packed, latents: Handle, batch: usize) -> Handle {
+        let pixels = self.shape.image_channels * self.shape.size * self.shape.size * 4;
+        let observed = Observed {
+            images: self.client.create_from_slice(&vec![0; batch * pixels * 4]),
+            mask: None,
+            precision: 1.0,
+        };
+        let mode = op::IMAGES;
+        let mut bench = self.bench(&observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
+        bench.gradients = self.client.empty(batch * pixels * 4);
+        let plan = &bench.planned.plan;
+        self.launch_all(packed, &observed, &bench, &plan.start, 0, mode);
+        // What comes after the image is the way back.
+        let forward = plan.step.iter().take_while(|launch| match launch {
+            Launch::HeadsBack(_) => false,
+            Launch::Images(_) | Launch::HeadsForward(_) => true,
+        });
+        for launch in forward {
+            self.launch_all(packed, &observed, &bench, std::slice::from_ref(launch), 0, mode);
+        }
+        if plan.step.is_empty() {
+            self.launch_images(packed, &observed, &bench, &plan.last, 0, mode);
+        }
+        bench.gradients
+    }
+
     /// Launches of one step.
     pub fn launches(&self, batch: usize) -> usize {
         self.plan(batch, false).plan.step.len() + 1

@@ -126,10 +126,18 @@ impl<B: Backend> MultiLayerGenerator<B> {
 
 impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
     fn forward(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
+        #[cfg(feature = "cuda")]
+        if let Some(images) = crate::cuda::forward(self, &latents) {
+            return images;
+        }
         self.image(self.features(latents, None))
     }
 
     fn energy(&self, latents: Tensor<B, 2>, observation: &Observation<B>) -> Tensor<B, 1> {
+        #[cfg(feature = "cuda")]
+        if let Some(energy) = crate::cuda::energy(self, &latents, observation) {
+            return energy;
+        }
         let mut prior: Option<Tensor<B, 1>> = None;
         let mut collect = |layer: Tensor<B, 1>| {
             prior = Some(match prior.take() {

@@ -232,20 +232,17 @@ pub(super) fn finish<E: Float>(
     let slope_at = program[at + op::SLOPE] as usize + own;
     let to_at = program[at + op::TO] as usize + own;
     let dual_to = program[at + op::DUAL_TO] as usize + own;
+    let mut biases = Array::<f32>::new(8usize);
+    #[unroll]
+    for i in 0..8usize {
+        biases[i] = 0.0;
+        if flags & op::HAS_BIAS != 0 {
+            let channel = comptime!(i / 4 * 16 + i / 2 % 2 * 8 + i % 2);
+            biases[i] = bias[bias_at + half * 32 + lane % 4 * 2 + channel];
+        }
+    }
     #[unroll]
     for block in 0..2usize {
-        let column = (half * 2 + block) * 16 + (lane % 4) * 2;
-        let mut b = Array::<f32>::new(4usize);
-        b[0] = 0.0;
-        b[1] = 0.0;
-        b[2] = 0.0;
-        b[3] = 0.0;
-        if flags & op::HAS_BIAS != 0 {
-            b[0] = bias[bias_at + column];
-            b[1] = bias[bias_at + column + 1];
-            b[2] = bias[bias_at + column + 8];
-            b[3] = bias[bias_at + column + 9];
-        }
         #[unroll]
         for i in 0..4usize {
             let y = group * 4 + i;
@@ -256,8 +253,8 @@ pub(super) fn finish<E: Float>(
                 #[unroll]
                 for q in 0..2usize {
                     let pair = a[q];
-                    v[comptime!(h * 4 + q * 2)] = pair[0] + b[comptime!(h * 2)];
-                    v[comptime!(h * 4 + q * 2 + 1)] = pair[1] + b[comptime!(h * 2 + 1)];
+                    v[comptime!(h * 4 + q * 2)] = pair[0] + biases[comptime!(block * 4 + h * 2)];
+                    v[comptime!(h * 4 + q * 2 + 1)] = pair[1] + biases[comptime!(block * 4 + h * 2 + 1)];
                 }
             }
             let fragment = (y * 4 + half * 2 + block) * 32 + lane;
@@ -391,14 +388,14 @@ pub(super) fn finish_head<E: Float>(
     let slope_at = program[at + op::SLOPE] as usize + image * stride;
     let to_at = program[at + op::TO] as usize + image * stride;
     let first = program[at + op::BLOCK] as usize;
+    let mut biases = Array::<f32>::new(8usize);
+    #[unroll]
+    for i in 0..8usize {
+        let channel = comptime!(i / 4 * 16 + i / 2 % 2 * 8 + i % 2);
+        biases[i] = bias[bias_at + half * 32 + lane % 4 * 2 + channel];
+    }
     #[unroll]
     for block in 0..2usize {
-        let column = (half * 2 + block) * 16 + (lane % 4) * 2;
-        let mut b = Array::<f32>::new(4usize);
-        b[0] = bias[bias_at + column];
-        b[1] = bias[bias_at + column + 1];
-        b[2] = bias[bias_at + column + 8];
-        b[3] = bias[bias_at + column + 9];
         #[unroll]
         for i in 0..3usize {
             let y = group * 3 + i;
@@ -413,7 +410,7 @@ pub(super) fn finish_head<E: Float>(
                     let x = lane / 4 + comptime!(q * 8);
                     #[unroll]
                     for e in 0..2usize {
-                        let (value, bend) = gelu_with_slope(pair[e] + b[comptime!(h * 2 + e)]);
+                        let (value, bend) = gelu_with_slope(pair[e] + biases[comptime!(block * 4 + h * 2 + e)]);
                         let mut value = value;
                         let mut bend = bend;
                         if x >= size || y >= size {

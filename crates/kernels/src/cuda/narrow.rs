@@ -29,6 +29,13 @@ pub(super) fn widen<E: Float>(
     #[comptime] columns: usize,
     #[comptime] step: usize,
 ) {
+    // All loads at once, to wait for them once.
+    let mut loaded = Sequence::<V8<E>>::new();
+    #[unroll]
+    for i in 0..comptime!(rows * columns * 2) {
+        let fragment = comptime!(i / 2 * 4 + i % 2);
+        loaded.push(weights[weights_at + (half * 2 + fragment) * 32 + lane]);
+    }
     #[unroll]
     for dx in 0..columns {
         let mut pixels = Sequence::<Array<V2<E>>>::new();
@@ -47,7 +54,7 @@ pub(super) fn widen<E: Float>(
             #[unroll]
             for block in 0..2usize {
                 let tap = comptime!(dy * columns + dx);
-                let b = weights[weights_at + (tap * 4 + half * 2 + block) * 32 + lane];
+                let b = *loaded.index(comptime!(tap * 2 + block));
                 let b0 = quarter::<E>(b, 0usize);
                 let b1 = quarter::<E>(b, 1usize);
                 #[unroll]
@@ -100,6 +107,12 @@ pub(super) fn narrow_down<E: Float>(
     let border = comptime!((5 - ks) / 2);
     let origin = tile + ((warp * 2 + border) * SIDE + lane % 16 + border) * PITCH + lane / 16;
     for dx in 0..ks {
+        // As many loads at once as registers allow.
+        let mut loaded = Sequence::<V8<E>>::new();
+        #[unroll]
+        for i in 0..comptime!(4 * ks) {
+            loaded.push(weights[weights_at + (dx * comptime!(4 * ks) + i) * 32 + lane]);
+        }
         #[unroll]
         for k in 0..4usize {
             let mut pixels = Sequence::<Array<V2<E>>>::new();
@@ -115,7 +128,7 @@ pub(super) fn narrow_down<E: Float>(
             }
             #[unroll]
             for dy in 0..ks {
-                let b = weights[weights_at + ((dx * 4 + k) * ks + dy) * 32 + lane];
+                let b = *loaded.index(comptime!(k * ks + dy));
                 let b0 = quarter::<E>(b, 0usize);
                 let b1 = quarter::<E>(b, 1usize);
                 #[unroll]

@@ -102,3 +102,5 @@ pub(super) const GIVEN_NOISE: u32 = 2;
 pub(super) const KEEP_GRADIENT: u32 = 3;
 /// As [`KEEP_GRADIENT`], with a weight for each image in the place of noise.
 pub(super) const WEIGHTED: u32 = 4;
+/// Writes the image in the place of gradients, and no more.
+pub(super) const IMAGES: u32 = 5;

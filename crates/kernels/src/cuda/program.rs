@@ -217,7 +217,8 @@ pub(super) fn run_program<E: Float>(
                 }
                 if mode == op::KEEP_GRADIENT || mode == op::WEIGHTED {
                     gradients[place] = gradient;
-                } else {
+                }
+                if mode < op::KEEP_GRADIENT {
                     let of_step = (step as usize * dim + column + j) * 2;
                     let mut moved = e - steps[of_step] * gradient;
                     if mode == op::KEYED_NOISE {
@@ -445,6 +446,9 @@ pub(super) fn run_program<E: Float>(
                                     let before = pair[e] + bias[bias_at + c];
                                     let value =
                                         1.0f32 - 2.0f32 / (f32::exp(2.0f32 * before) + 1.0f32);
+                                    if mode == op::IMAGES {
+                                        gradients[o] = value;
+                                    }
                                     let mut residual = value - images[o];
                                     if masked != 0 {
                                         residual *= mask[o];

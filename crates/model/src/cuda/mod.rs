@@ -2,6 +2,8 @@
 //!
 //! Code above stays generic over the backend: whether it is CUDA is asked at run time, by type.
 
+mod learned;
+
 use std::{
     any::Any,
     sync::{Arc, Mutex, Once, PoisonError},
@@ -23,6 +25,8 @@ use crate::{
     GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, ScaleForm, Stochastic,
 };
 
+pub(crate) use learned::energy;
+
 /// A tensor of the CUDA backend.
 type Values = CubeTensor<CudaRuntime>;
 
@@ -37,38 +41,64 @@ struct CudaPosterior {
     like: Values,
 }
 
-/// `None` if the generator is not on the CUDA backend, or (said once) if the kernels cannot run it.
-pub(crate) fn posterior<B: Backend>(
-    generator: &MultiLayerGenerator<B>,
-    observation: &Observation<B>,
-) -> Option<Box<dyn EnergyGradient<B>>> {
+/// The weights in the kernels' layouts. `None` if the generator is not on the CUDA backend, or (said
+/// once) if the kernels cannot run it.
+fn packed<B: Backend>(generator: &MultiLayerGenerator<B>) -> Option<(Arc<Network>, Packed, Values)> {
     let first = generator.output.first()?.weight.val();
     let like = values(flat(first))?;
     let shape = match supported(generator.config()) {
         Ok(shape) => shape,
         Err(why) => {
             static SAID: Once = Once::new();
-            SAID.call_once(|| tracing::warn!("the chain runs by tensor operations, slowly: {why}"));
+            SAID.call_once(|| {
+                tracing::warn!("the generator runs by tensor operations, slowly: {why}");
+            });
             return None;
         }
     };
     let network = network(&like, shape);
     let parameters = values(Tensor::cat(parameters(generator), 0))?;
-    let handle = |tensor: Tensor<B, 4>| values(flat(tensor)).map(|values| values.handle);
+    let packed = network.pack(parameters.handle);
+    Some((network, packed, like))
+}
+
+/// Images `[n, c, h, w]` of latents `[n, d]`; `None` as [`packed`].
+pub(crate) fn forward<B: Backend>(
+    generator: &MultiLayerGenerator<B>,
+    latents: &Tensor<B, 2>,
+) -> Option<Tensor<B, 4>> {
+    let (network, packed, like) = packed(generator)?;
+    let [n, _] = latents.dims();
+    let [c, h, w] = generator.config().image_shape();
+    let images = network.images(&packed, values(flat(latents.clone()))?.handle, n);
+    tensor(&like, images, [n, c, h, w])
+}
+
+/// The posterior by our kernels; `None` as [`packed`].
+pub(crate) fn posterior<B: Backend>(
+    generator: &MultiLayerGenerator<B>,
+    observation: &Observation<B>,
+) -> Option<Box<dyn EnergyGradient<B>>> {
+    let (network, packed, like) = packed(generator)?;
+    let images = values(flat(observation.images().clone()))?;
     let mask = match observation.seen() {
-        Some(mask) => Some(handle(mask)?),
+        Some(mask) => Some(values(flat(mask))?),
         None => None,
     };
     Some(Box::new(CudaPosterior {
-        packed: network.pack(parameters.handle),
-        observed: Observed {
-            images: handle(observation.images().clone())?,
-            mask,
-            precision: observation.precision() as f32,
-        },
+        packed,
+        observed: observed(images, mask, observation.precision()),
         network,
         like,
     }))
+}
+
+fn observed(images: Values, mask: Option<Values>, precision: f64) -> Observed {
+    Observed {
+        images: images.handle,
+        mask: mask.map(|mask| mask.handle),
+        precision: precision as f32,
+    }
 }
 
 /// The shape that the kernels know, or why they do not.
@@ -171,20 +201,20 @@ fn values<B: Backend>(tensor: Tensor<B, 1>) -> Option<Values> {
     (values.dtype == DType::F32).then_some(*values)
 }
 
-impl CudaPosterior {
-    /// `None` if `B` is not the CUDA backend, which it is: the weights were on it.
-    fn tensor<B: Backend, const D: usize>(
-        &self,
-        handle: Handle,
-        shape: [usize; D],
-    ) -> Option<Tensor<B, D>> {
-        let Values { client, device, .. } = self.like.clone();
-        let made = Values::new_contiguous(client, device, shape.into(), handle, DType::F32);
-        let made: Box<dyn Any> = Box::new(made);
-        let primitive = made.downcast::<B::FloatTensorPrimitive>().ok()?;
-        Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
-    }
+/// `None` if `B` is not the CUDA backend, where `like` lies.
+fn tensor<B: Backend, const D: usize>(
+    like: &Values,
+    handle: Handle,
+    shape: [usize; D],
+) -> Option<Tensor<B, D>> {
+    let Values { client, device, .. } = like.clone();
+    let made = Values::new_contiguous(client, device, shape.into(), handle, DType::F32);
+    let made: Box<dyn Any> = Box::new(made);
+    let primitive = made.downcast::<B::FloatTensorPrimitive>().ok()?;
+    Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
+}
 
+impl CudaPosterior {
     fn gradient<B: Backend>(
         &self,
         latents: Tensor<B, 2>,
@@ -193,7 +223,10 @@ impl CudaPosterior {
         let latents = values(flat(latents))?.handle;
         let (energies, gradients) =
             self.network.gradient(&self.packed, &self.observed, latents, n);
-        Some((self.tensor(energies, [n])?, self.tensor(gradients, [n, d])?))
+        Some((
+            tensor(&self.like, energies, [n])?,
+            tensor(&self.like, gradients, [n, d])?,
+        ))
     }
 }
 
@@ -233,8 +266,8 @@ impl<B: Backend> EnergyGradient<B> for CudaPosterior {
             self.network
                 .chain(&self.packed, &self.observed, start, n, &sizes, &noise);
         Some((
-            self.tensor(ends, [n, d])?,
-            self.tensor(energies, [chain.steps(), n])?,
+            tensor(&self.like, ends, [n, d])?,
+            tensor(&self.like, energies, [chain.steps(), n])?,
         ))
     }
 }

@@ -1,0 +1,238 @@
+//! `shortrun selftest`.
+
+use std::fmt;
+
+use burn::{
+    backend::{Autodiff, Flex},
+    module::{AutodiffModule, ModuleVisitor, Param},
+    optim::GradientsParams,
+    prelude::*,
+};
+use clap::Args;
+use serde::Serialize;
+use shortrun_langevin::{EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize};
+use shortrun_model::{Generator, GeneratorConfig, MultiLayerGenerator, Observation, Preset, TapePosterior};
+
+use super::{Exit, Failure, options::at_least_one, report::Reporting};
+use crate::backend::OnBackend;
+
+/// Relative errors allowed where operands are float32, and where they may be bf16.
+const FLOAT32: f64 = 1e-3;
+const BF16: f64 = 3e-2;
+/// Langevin steps of the chain that is compared.
+const STEPS: usize = 5;
+
+/// Arguments of `shortrun selftest`.
+#[derive(Debug, Args)]
+pub(super) struct SelftestArgs {
+    /// The preset to check [default: each].
+    #[arg(long, value_name = "NAME")]
+    preset: Option<Preset>,
+    /// Images in a batch.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
+    batch: usize,
+    #[command(flatten)]
+    pub(super) reporting: Reporting,
+}
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    backend: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    preset: String,
+    what: &'static str,
+    /// `|found - reference| / |reference|`; null if it is not a number.
+    error: Option<f64>,
+    limit: f64,
+    passed: bool,
+}
+
+impl Report {
+    pub(super) fn exit(&self) -> Exit {
+        if self.checks.iter().all(|check| check.passed) {
+            Exit::Done
+        } else {
+            Exit::Error
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} against automatic differentiation in float32 on the CPU",
+            self.backend
+        )?;
+        for check in &self.checks {
+            writeln!(
+                f,
+                "{:16} {:28} {:9.2e}  limit {:.0e}  {}",
+                check.preset,
+                check.what,
+                check.error.unwrap_or(f64::NAN),
+                check.limit,
+                if check.passed { "ok" } else { "FAILED" }
+            )?;
+        }
+        let failed = self.checks.iter().filter(|check| !check.passed).count();
+        write!(f, "{} checks, {failed} failed", self.checks.len())
+    }
+}
+
+/// What the two backends are compared by.
+struct Numbers {
+    energies: Vec<f32>,
+    gradients: Vec<f32>,
+    images: Vec<f32>,
+    ends: Vec<f32>,
+    chain_energies: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl Numbers {
+    fn parts(&self) -> [(&'static str, &[f32]); 6] {
+        [
+            ("energy", &self.energies),
+            ("latent gradient", &self.gradients),
+            ("images", &self.images),
+            ("end of a chain", &self.ends),
+            ("energies along a chain", &self.chain_energies),
+            ("weight gradient", &self.weights),
+        ]
+    }
+}
+
+/// Collects the gradients of all weights.
+struct Collect<'a, B: Backend> {
+    gradients: &'a GradientsParams,
+    found: Vec<f32>,
+    backend: std::marker::PhantomData<B>,
+}
+
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for Collect<'_, B> {
+    fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<Autodiff<B>, D>>) {
+        if let Some(gradient) = self.gradients.get::<B, D>(weight.id) {
+            self.found.extend(host(gradient));
+        }
+    }
+}
+
+fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter().collect()
+}
+
+fn key(purpose: Purpose) -> NoiseKey {
+    NoiseKey {
+        seed: 11,
+        iteration: 0,
+        purpose,
+    }
+}
+
+/// All numbers of a generator with seeded weights, latents, noise and (half-hidden) images; with
+/// `reference` by the tape.
+fn numbers<B: Backend>(
+    config: &GeneratorConfig,
+    batch: usize,
+    reference: bool,
+    device: &B::Device,
+) -> Result<Numbers, Failure> {
+    let generator = config.init::<Autodiff<B>>(3, device);
+    let [c, h, w] = config.image_shape();
+    let images = key(Purpose::Samples).normal::<B, 4>([batch, c, h, w], 0, device);
+    let mask = key(Purpose::Mask).normal::<B, 4>([batch, 1, h, w], 0, device);
+    let seen = mask.greater_elem(0.0).float();
+    let observation = Observation::new(images.tanh(), 0.3)
+        .and_then(|observation| observation.with_mask(seen))
+        .map_err(|error| Failure::Other(error.to_string()))?;
+    let d = config.latents.dim();
+    let start = key(Purpose::Start).normal::<B, 2>([batch, d], 0, device);
+    let noise = key(Purpose::Langevin).normal::<B, 3>([STEPS, batch, d], 0, device);
+
+    let posterior: Box<dyn EnergyGradient<B>> = if reference {
+        Box::new(TapePosterior::new(generator.clone(), observation.clone()))
+    } else {
+        generator.posterior(observation.clone())
+    };
+    let (energies, gradients) = posterior.energy_and_gradient(start.clone());
+    let chain = ShortRun::new(STEPS, StepSize::from_eta(0.05)?)?;
+    let run = chain.run(&posterior, start.clone(), Noise::Given(noise))?;
+
+    let observation = Observation::from_inner(observation);
+    let energy = generator.energy(Tensor::from_inner(start.clone()), &observation);
+    let gradient = GradientsParams::from_grads(energy.mean().backward(), &generator);
+    let mut collect = Collect::<B> {
+        gradients: &gradient,
+        found: Vec::new(),
+        backend: std::marker::PhantomData,
+    };
+    generator.visit(&mut collect);
+    let generated = <MultiLayerGenerator<B> as Generator<B>>::forward(&generator.valid(), start);
+    Ok(Numbers {
+        energies: host(energies),
+        gradients: host(gradients),
+        images: host(generated),
+        ends: host(run.latents),
+        chain_energies: host(run.energy),
+        weights: collect.found,
+    })
+}
+
+/// `|found - wanted| / |wanted|`
+fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
+    if found.len() != wanted.len() {
+        return f64::NAN;
+    }
+    let (mut off, mut all) = (0.0, 0.0);
+    for (f, w) in found.iter().zip(wanted) {
+        off += f64::from(f - w).powi(2);
+        all += f64::from(*w).powi(2);
+    }
+    (off / all).sqrt()
+}
+
+impl OnBackend for SelftestArgs {
+    type Output = Result<Report, Failure>;
+
+    fn run<B: Backend>(self, device: B::Device) -> Self::Output {
+        let presets = match self.preset {
+            Some(preset) => vec![preset],
+            None => Preset::ALL.to_vec(),
+        };
+        let backend = B::name(&device);
+        let limit = if backend.contains("cuda") { BF16 } else { FLOAT32 };
+        let mut checks = Vec::new();
+        for preset in presets {
+            for (size, channels) in [(28, 1), (32, 3)] {
+                let config = preset.config(size, channels)?;
+                let wanted = numbers::<Flex>(&config, self.batch, true, &Default::default())?;
+                let found = numbers::<B>(&config, self.batch, false, &device)?;
+                let again = numbers::<B>(&config, self.batch, false, &device)?;
+                let mut check = |what, error: f64, limit| {
+                    checks.push(Check {
+                        preset: format!("{preset}, {size} px"),
+                        what,
+                        error: error.is_finite().then_some(error),
+                        limit,
+                        passed: error < limit,
+                    });
+                };
+                let mut differing = 0;
+                for (((what, found), (_, again)), (_, wanted)) in
+                    found.parts().into_iter().zip(again.parts()).zip(wanted.parts())
+                {
+                    check(what, relative_error(found, wanted), limit);
+                    let pairs = found.iter().zip(again);
+                    differing += pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+                }
+                check("differing bits, second run", differing as f64, 0.5);
+            }
+        }
+        Ok(Report { backend, checks })
+    }
+}
