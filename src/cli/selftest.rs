@@ -11,7 +11,9 @@ use burn::{
 use clap::Args;
 use serde::Serialize;
 use shortrun_langevin::{EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize};
-use shortrun_model::{Generator, GeneratorConfig, MultiLayerGenerator, Observation, Preset, TapePosterior};
+use shortrun_model::{
+    Generator, GeneratorConfig, MultiLayerGenerator, Observation, Preset, TapePosterior,
+};
 
 use super::{Exit, Failure, options::at_least_one, report::Reporting};
 use crate::backend::OnBackend;
@@ -205,7 +207,11 @@ impl OnBackend for SelftestArgs {
             None => Preset::ALL.to_vec(),
         };
         let backend = B::name(&device);
-        let limit = if backend.contains("cuda") { BF16 } else { FLOAT32 };
+        let limit = if backend.contains("cuda") {
+            BF16
+        } else {
+            FLOAT32
+        };
         let mut checks = Vec::new();
         for preset in presets {
             for (size, channels) in [(28, 1), (32, 3)] {
@@ -223,8 +229,11 @@ impl OnBackend for SelftestArgs {
                     });
                 };
                 let mut differing = 0;
-                for (((what, found), (_, again)), (_, wanted)) in
-                    found.parts().into_iter().zip(again.parts()).zip(wanted.parts())
+                for (((what, found), (_, again)), (_, wanted)) in found
+                    .parts()
+                    .into_iter()
+                    .zip(again.parts())
+                    .zip(wanted.parts())
                 {
                     check(what, relative_error(found, wanted), limit);
                     let pairs = found.iter().zip(again);

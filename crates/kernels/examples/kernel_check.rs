@@ -134,7 +134,10 @@ impl Case {
         let shape = self.network.shape();
         let pixels = self.images.len() / self.batch;
         let row = |of: &[f32], width: usize| -> Vec<f64> {
-            of[image * width..][..width].iter().map(|v| f64::from(*v)).collect()
+            of[image * width..][..width]
+                .iter()
+                .map(|v| f64::from(*v))
+                .collect()
         };
         let mask = if masked {
             row(&self.mask, pixels)
@@ -164,7 +167,11 @@ fn error(found: &[f32], wanted: &[f64]) -> f64 {
 fn judge(failed: &mut bool, name: &str, value: f64, limit: f64) {
     let ok = value < limit;
     *failed |= !ok;
-    println!("  {:40} {value:9.2e}  < {limit:.0e}  {}", name, if ok { "ok" } else { "FAILED" });
+    println!(
+        "  {:40} {value:9.2e}  < {limit:.0e}  {}",
+        name,
+        if ok { "ok" } else { "FAILED" }
+    );
 }
 
 /// Gradients of the weights, part by part, and every bit twice.
@@ -176,20 +183,33 @@ fn check_weights(client: &Client, case: &Case, packed: &Packed, failed: &mut boo
     let run = || {
         let latents = client.create_from_slice(bytes(&case.latents));
         let weights = client.create_from_slice(bytes(&weights));
-        let gradient = case.network.weight_gradient(packed, &observed, latents, batch, weights);
+        let gradient = case
+            .network
+            .weight_gradient(packed, &observed, latents, batch, weights);
         read(client, &gradient)
     };
     let gradient = run();
     let again = run();
-    let same = again.iter().zip(&gradient).all(|(a, b)| a.to_bits() == b.to_bits());
-    judge(failed, "weights: second run differs", f64::from(u8::from(!same)), 0.5);
+    let same = again
+        .iter()
+        .zip(&gradient)
+        .all(|(a, b)| a.to_bits() == b.to_bits());
+    judge(
+        failed,
+        "weights: second run differs",
+        f64::from(u8::from(!same)),
+        0.5,
+    );
     let of_images: Vec<Vec<f64>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..batch)
             .map(|image| {
                 scope.spawn(move || {
                     let pixels = case.images.len() / batch;
                     let row = |of: &[f32], width: usize| -> Vec<f64> {
-                        of[image * width..][..width].iter().map(|v| f64::from(*v)).collect()
+                        of[image * width..][..width]
+                            .iter()
+                            .map(|v| f64::from(*v))
+                            .collect()
                     };
                     case.generator.weight_gradient(
                         &row(&case.latents, case.network.shape().dim()),
@@ -200,7 +220,10 @@ fn check_weights(client: &Client, case: &Case, packed: &Packed, failed: &mut boo
                 })
             })
             .collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect()
     });
     let mut wanted = vec![0.0; gradient.len()];
     for (own, weight) in of_images.iter().zip(&weights) {
@@ -228,18 +251,33 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
             let poison = client.create_from_slice(bytes(&vec![f32::NAN; 8 << 20]));
             drop(poison);
             let latents = client.create_from_slice(bytes(&case.latents));
-            let (energies, gradients) =
-                case.network.gradient(&packed, &observed, latents, batch);
+            let (energies, gradients) = case.network.gradient(&packed, &observed, latents, batch);
             (read(client, &energies), read(client, &gradients))
         };
         let (energies, gradients) = run();
         if !masked {
-            println!("  first gradient after {:.1} s", begun.elapsed().as_secs_f64());
+            println!(
+                "  first gradient after {:.1} s",
+                begun.elapsed().as_secs_f64()
+            );
         }
         let again = run();
-        let same = again.0.iter().zip(&energies).all(|(a, b)| a.to_bits() == b.to_bits())
-            && again.1.iter().zip(&gradients).all(|(a, b)| a.to_bits() == b.to_bits());
-        judge(failed, "second run differs", f64::from(u8::from(!same)), 0.5);
+        let same = again
+            .0
+            .iter()
+            .zip(&energies)
+            .all(|(a, b)| a.to_bits() == b.to_bits())
+            && again
+                .1
+                .iter()
+                .zip(&gradients)
+                .all(|(a, b)| a.to_bits() == b.to_bits());
+        judge(
+            failed,
+            "second run differs",
+            f64::from(u8::from(!same)),
+            0.5,
+        );
         let mut columns = 0;
         let (mut worst_energy, mut worst) = (0.0f64, vec![0.0f64; shape.latents.len()]);
         for image in [0, batch - 1] {
@@ -249,7 +287,11 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
             for (layer, d) in shape.latents.iter().enumerate() {
                 let own = &gradients[image * dim + columns..][..*d];
                 let off = error(own, &gradient[columns..][..*d]);
-                worst[layer] = if off.is_nan() { f64::NAN } else { worst[layer].max(off) };
+                worst[layer] = if off.is_nan() {
+                    f64::NAN
+                } else {
+                    worst[layer].max(off)
+                };
                 columns += d;
             }
         }
@@ -257,7 +299,12 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
         let kind = if masked { "masked " } else { "" };
         judge(failed, &format!("{kind}energy"), worst_energy, 5e-3);
         for (layer, off) in worst.iter().enumerate() {
-            judge(failed, &format!("{kind}gradient, layer {layer}"), *off, 3e-2);
+            judge(
+                failed,
+                &format!("{kind}gradient, layer {layer}"),
+                *off,
+                3e-2,
+            );
         }
     }
     if batch < 10 {
@@ -275,18 +322,31 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
         .flat_map(|k| (0..batch * dim).map(move |i| stream.normal(k, i as u32) as f32))
         .collect();
     let eta = 0.05f32;
-    let sizes: Vec<f32> = (0..steps as usize * dim).flat_map(|_| [eta * eta / 2.0, eta]).collect();
+    let sizes: Vec<f32> = (0..steps as usize * dim)
+        .flat_map(|_| [eta * eta / 2.0, eta])
+        .collect();
     let start = || client.create_from_slice(bytes(&case.latents));
     let (ends, _) = case.network.chain(
-        &packed, &observed, start(), batch, &sizes, &Noise::Keyed(stream),
+        &packed,
+        &observed,
+        start(),
+        batch,
+        &sizes,
+        &Noise::Keyed(stream),
     );
     let keyed = read(client, &ends);
     let given = Noise::Given(client.create_from_slice(bytes(&noise)));
-    let (ends, energies) =
-        case.network.chain(&packed, &observed, start(), batch, &sizes, &given);
+    let (ends, energies) = case
+        .network
+        .chain(&packed, &observed, start(), batch, &sizes, &given);
     let (given, energies) = (read(client, &ends), read(client, &energies));
     let wanted: Vec<f64> = given.iter().map(|v| f64::from(*v)).collect();
-    judge(failed, "keyed noise against given", error(&keyed, &wanted), 1e-3);
+    judge(
+        failed,
+        "keyed noise against given",
+        error(&keyed, &wanted),
+        1e-3,
+    );
     let image = batch - 1;
     let mut latents: Vec<f32> = case.latents.clone();
     let mut wanted_energies = Vec::new();
@@ -299,10 +359,25 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
             *e += eta * n - (f64::from(eta * eta / 2.0) * gradient[j]) as f32;
         }
     }
-    let wanted: Vec<f64> = latents[image * dim..].iter().map(|v| f64::from(*v)).collect();
-    judge(failed, "end of three steps", error(&given[image * dim..], &wanted), 1e-2);
-    let own: Vec<f32> = (0..steps as usize).map(|k| energies[k * batch + image]).collect();
-    judge(failed, "energies of three steps", error(&own, &wanted_energies), 5e-3);
+    let wanted: Vec<f64> = latents[image * dim..]
+        .iter()
+        .map(|v| f64::from(*v))
+        .collect();
+    judge(
+        failed,
+        "end of three steps",
+        error(&given[image * dim..], &wanted),
+        1e-2,
+    );
+    let own: Vec<f32> = (0..steps as usize)
+        .map(|k| energies[k * batch + image])
+        .collect();
+    judge(
+        failed,
+        "energies of three steps",
+        error(&own, &wanted_energies),
+        5e-3,
+    );
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -313,7 +388,9 @@ fn median(mut times: Vec<f64>) -> f64 {
 fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) {
     let case = Case::new(client, shape, batch, 9);
     let observed = case.observed(client, false);
-    let sizes: Vec<f32> = (0..steps * shape.dim()).flat_map(|_| [0.05f32 * 0.05 / 2.0, 0.05]).collect();
+    let sizes: Vec<f32> = (0..steps * shape.dim())
+        .flat_map(|_| [0.05f32 * 0.05 / 2.0, 0.05])
+        .collect();
     let (mut packing, mut host, mut whole) = (vec![], vec![], vec![]);
     for k in 0..12 {
         let latents = client.create_from_slice(bytes(&case.latents));
@@ -329,7 +406,12 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
         };
         let begun = Instant::now();
         let (ends, _) = case.network.chain(
-            &packed, &observed, latents, batch, &sizes, &Noise::Keyed(stream),
+            &packed,
+            &observed,
+            latents,
+            batch,
+            &sizes,
+            &Noise::Keyed(stream),
         );
         host.push(begun.elapsed().as_secs_f64() * 1e3);
         sync(client);
@@ -344,16 +426,24 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
         let weights = client.create_from_slice(bytes(&vec![1.0 / batch as f32; batch]));
         sync(client);
         let begun = Instant::now();
-        let gradient = case.network.weight_gradient(&packed, &observed, latents, batch, weights);
+        let gradient = case
+            .network
+            .weight_gradient(&packed, &observed, latents, batch, weights);
         sync(client);
         learning.push(begun.elapsed().as_secs_f64() * 1e3);
         drop(gradient);
     }
-    println!("{name:16} batch {batch:5}: gradient of all weights {:.2} ms", median(learning));
+    println!(
+        "{name:16} batch {batch:5}: gradient of all weights {:.2} ms",
+        median(learning)
+    );
     println!(
         "{name:16} batch {batch:5} K {steps:3}: chain {chain:8.2} ms (enqueued after {:.2}), packing \
          {:.2} ms, {:.0} us a step, {} launches a step",
-        median(host), median(packing), chain * 1e3 / steps as f64, case.network.launches(batch),
+        median(host),
+        median(packing),
+        chain * 1e3 / steps as f64,
+        case.network.launches(batch),
     );
 }
 

@@ -23,11 +23,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cubecl::{
-    cuda::CudaRuntime,
-    prelude::*,
-    server::Handle,
-};
+use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
 use half::bf16;
 
 use self::{
@@ -127,7 +123,10 @@ impl Network {
             let (weights, packing) = Weights::pack(&shape);
             let upload = |table: Vec<u32>| {
                 let length = table.len();
-                (client.create_from_slice(bytemuck::cast_slice(&table)), length)
+                (
+                    client.create_from_slice(bytemuck::cast_slice(&table)),
+                    length,
+                )
             };
             let tables = [packing.ring, packing.direct, packing.bias].map(upload);
             (weights, tables)
@@ -269,7 +268,14 @@ impl Network {
             Launch::Images(_) | Launch::HeadsForward(_) => true,
         });
         for launch in forward {
-            self.launch_all(packed, &observed, &bench, std::slice::from_ref(launch), 0, mode);
+            self.launch_all(
+                packed,
+                &observed,
+                &bench,
+                std::slice::from_ref(launch),
+                0,
+                mode,
+            );
         }
         if plan.step.is_empty() {
             self.launch_images(packed, &observed, &bench, &plan.last, 0, mode);

@@ -189,7 +189,12 @@ fn conv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad]: [usize; 5]) -> [Ve
     let to = size + 2 * pad + 1 - k;
     let mut w = vec![0.0; co * ci * k * k];
     for (place, w) in w.iter_mut().enumerate() {
-        let (o, i, ky, kx) = (place / (ci * k * k), place / (k * k) % ci, place / k % k, place % k);
+        let (o, i, ky, kx) = (
+            place / (ci * k * k),
+            place / (k * k) % ci,
+            place / k % k,
+            place % k,
+        );
         for r in 0..to {
             let Some(sy) = (r + ky).checked_sub(pad).filter(|v| *v < size) else {
                 continue;
@@ -205,7 +210,9 @@ fn conv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad]: [usize; 5]) -> [Ve
 }
 
 fn sums(g: &[f64], channels: usize) -> Vec<f64> {
-    g.chunks(g.len() / channels).map(|own| own.iter().sum()).collect()
+    g.chunks(g.len() / channels)
+        .map(|own| own.iter().sum())
+        .collect()
 }
 
 /// The gradient in the weights of [`deconv`].
@@ -213,7 +220,12 @@ fn deconv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -
     let to = (size - 1) * s + k - 2 * pad;
     let mut w = vec![0.0; ci * co * k * k];
     for (place, w) in w.iter_mut().enumerate() {
-        let (i, o, ky, kx) = (place / (co * k * k), place / (k * k) % co, place / k % k, place % k);
+        let (i, o, ky, kx) = (
+            place / (co * k * k),
+            place / (k * k) % co,
+            place / k % k,
+            place % k,
+        );
         for r in 0..size {
             let Some(ty) = (r * s + ky).checked_sub(pad).filter(|v| *v < to) else {
                 continue;
@@ -230,7 +242,9 @@ fn deconv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -
 
 /// The gradient in the weights of [`linear`].
 fn linear_weights(x: &[f64], g: &[f64]) -> Vec<f64> {
-    x.iter().flat_map(|x| g.iter().map(move |g| x * g)).collect()
+    x.iter()
+        .flat_map(|x| g.iter().map(move |g| x * g))
+        .collect()
 }
 
 /// `[in, out]`
@@ -317,7 +331,10 @@ impl Block<'_> {
         weights: Option<&mut Weights<'_>>,
     ) -> Map {
         let outer = times(g, slope2);
-        let back = times(&conv_back(&outer, self.conv2.weight, [size, f, f, 3, 1]), slope1);
+        let back = times(
+            &conv_back(&outer, self.conv2.weight, [size, f, f, 3, 1]),
+            slope1,
+        );
         if let Some(weights) = weights {
             weights.add(&self.conv2, conv_weights(inner, &outer, [size, f, f, 3, 1]));
             weights.add(&self.conv1, conv_weights(x, &back, [size, f, f, 5, 2]));
@@ -333,9 +350,9 @@ impl Generator {
         let mut parameters = Vec::with_capacity(shape.parameter_count());
         let mut draw = |count: usize, fan_in: usize| {
             let bound = 1.6 / (fan_in as f32).sqrt();
-            parameters.extend((0..count).map(|_| {
-                f64::from(half::bf16::from_f32(rng.uniform() * bound).to_f32())
-            }));
+            parameters.extend(
+                (0..count).map(|_| f64::from(half::bf16::from_f32(rng.uniform() * bound).to_f32())),
+            );
         };
         let (f, s) = (shape.features, shape.size);
         let seeds = shape.seed_channels * s * s;
@@ -388,10 +405,17 @@ impl Generator {
         for (i, d) in shape.latents.iter().enumerate() {
             add(format!("layer {i} linear"), d * seeds);
             add(format!("layer {i} linear bias"), seeds);
-            add(format!("layer {i} transposed"), shape.seed_channels * f * 25);
+            add(
+                format!("layer {i} transposed"),
+                shape.seed_channels * f * 25,
+            );
             block(&format!("layer {i}"), &mut add);
         }
-        for (i, (d, c)) in shape.latents[1..].iter().zip(&shape.head_channels).enumerate() {
+        for (i, (d, c)) in shape.latents[1..]
+            .iter()
+            .zip(&shape.head_channels)
+            .enumerate()
+        {
             for head in ["mean", "scale"] {
                 add(format!("{head} {i} convolution"), c * f * 25);
                 add(format!("{head} {i} convolution bias"), *c);
@@ -542,7 +566,10 @@ impl Generator {
             let pulled_seed = times(&deconv_back(&map, up, [s, q, f, 5, 2, 1]), seed_slope);
             if let Some(weights) = &mut weights {
                 weights.put(up, &deconv_weights(seed, &map, [s, q, f, 5, 2, 1]));
-                weights.add(dense, [linear_weights(z, &pulled_seed), pulled_seed.clone()]);
+                weights.add(
+                    dense,
+                    [linear_weights(z, &pulled_seed), pulled_seed.clone()],
+                );
             }
             let pulled = linear_back(&pulled_seed, dense.weight);
             let e = &latents[column..column + d];

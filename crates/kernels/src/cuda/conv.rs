@@ -30,12 +30,12 @@ pub(super) const TILE: usize = SIDE * SIDE * PITCH;
 /// Vectors of 8 in a ring slot: one column of taps, 16 input channels, 64 output channels.
 pub(super) const SLOT: usize = 5 * 128;
 
-/// Zeros, for `r` rows of pixels and 32 channels.
+/// Zeros, for four rows of pixels and 32 channels.
 #[cube]
-pub(super) fn zero_accumulators(#[comptime] r: usize) -> Accumulators {
+pub(super) fn zero_accumulators() -> Accumulators {
     let mut acc = Sequence::<Array<V2<f32>>>::new();
     #[unroll]
-    for _i in 0..comptime!(r * 4) {
+    for _i in 0..16usize {
         let mut a = Array::<V2<f32>>::new(2usize);
         a[0] = Vector::new(0.0f32);
         a[1] = Vector::new(0.0f32);
@@ -57,10 +57,7 @@ fn fill_slot<E: Float>(
     full.expect_tx(comptime!((ks * 2048) as u32));
     full.tma_load_2d(
         weights,
-        &mut ring.slice_mut(
-            comptime!(slot * SLOT),
-            comptime!(slot * SLOT + ks * 128),
-        ),
+        &mut ring.slice_mut(comptime!(slot * SLOT), comptime!(slot * SLOT + ks * 128)),
         row as i32,
         0,
     );
@@ -80,13 +77,27 @@ pub(super) fn prefetch<E: Float>(
     if kernel == 5 {
         #[unroll]
         for k in 0..4usize {
-            fill_slot::<E>(full.index(k), weights5, ring, row + comptime!(k as u32 * 20), k, 5usize);
+            fill_slot::<E>(
+                full.index(k),
+                weights5,
+                ring,
+                row + comptime!(k as u32 * 20),
+                k,
+                5usize,
+            );
         }
     }
     if kernel == 3 {
         #[unroll]
         for k in 0..4usize {
-            fill_slot::<E>(full.index(k), weights3, ring, row + comptime!(k as u32 * 12), k, 3usize);
+            fill_slot::<E>(
+                full.index(k),
+                weights3,
+                ring,
+                row + comptime!(k as u32 * 12),
+                k,
+                3usize,
+            );
         }
     }
 }
@@ -174,61 +185,96 @@ pub(super) fn convolve<E: Float>(
     }
 }
 
-/// A warp's part of a stored map, if it is `wanted`: eight loads at once, to wait for them once.
-#[cube]
-pub(super) fn fetch<E: Float>(
-    store: &Array<V8<E>>,
-    map: usize,
-    wanted: u32,
-    group: usize,
-    half: usize,
+/// Where a warp's fragments (one row of 16 pixels, 16 channels) lie in a stored map.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Fragments {
+    /// Of this lane, in fragment 0.
     lane: usize,
-) -> Sequence<V8<E>> {
-    let mut fragments = Sequence::<V8<E>>::new();
-    #[unroll]
-    for block in 0..2usize {
-        #[unroll]
-        for i in 0..4usize {
-            let mut v = V8::<E>::new(E::from_int(0));
-            if wanted != 0 {
-                v = store[map + ((group * 4 + i) * 4 + half * 2 + block) * 32 + lane];
-            }
-            fragments.push(v);
+    first_row: usize,
+    first_block: usize,
+    row_stride: usize,
+    block_stride: usize,
+}
+
+#[cube]
+impl Fragments {
+    /// Of a map of 16 rows, or with `head` of a head's of 12.
+    pub(super) fn new(
+        head: bool,
+        first_block: usize,
+        group: usize,
+        half: usize,
+        lane: usize,
+    ) -> Fragments {
+        let mut first_row = group * 4;
+        let mut row_stride = 4usize;
+        let mut block_stride = 1usize;
+        if head {
+            first_row = group * 3;
+            row_stride = 1;
+            block_stride = 12;
+        }
+        Fragments {
+            lane,
+            first_row,
+            first_block: first_block + half * 2,
+            row_stride,
+            block_stride,
         }
     }
-    fragments
+
+    /// The place of fragment `number`: two blocks of channels, then the next row.
+    pub(super) fn place(&self, number: usize) -> usize {
+        let row = self.first_row + number / 2;
+        let block = self.first_block + number % 2;
+        (row * self.row_stride + block * self.block_stride) * 32 + self.lane
+    }
 }
 
 /// What an operation does with its sums, in this order: bias and GELU, slope, sums, stores.
 ///
-/// `first`: the slopes to multiply by, or what to add; `dual`: the slopes of the second tile.
-///
 /// Values lie in global memory as the lanes hold them: for each image, row of pixels and 16 channels
 /// 32 vectors of 8, one a lane. So every access is a whole coalesced vector.
+///
+/// One fragment a turn, the sums moving up: a loop's instructions stay in the cache, where code for
+/// each fragment did not. `first`: what the first fragment is multiplied by, or what is added to it;
+/// `dual`: its slope for the second tile.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn finish<E: Float>(
     def: &MmaDefinition<E, E, f32>,
     tiles: &mut SharedMemory<V8<E>>,
-    acc: &Accumulators,
-    first: &Sequence<V8<E>>,
-    dual: &Sequence<V8<E>>,
+    acc: &mut Accumulators,
+    first: V8<E>,
+    first_at: usize,
+    dual: V8<E>,
+    dual_at: usize,
+    fragments: Fragments,
     bias: &Array<f32>,
     store: &mut Array<V8<E>>,
     program: &Array<u32>,
     at: usize,
     image: usize,
     size: usize,
-    group: usize,
     half: usize,
     lane: usize,
 ) {
     let flags = program[at + op::FLAGS];
+    let head = program[at + op::KIND] == op::HEAD;
+    let mut stride = comptime!(op::MAP).runtime();
+    let mut side = size;
+    // Not a constant, so that the loop stays one.
+    let mut count = 8 + size / 256;
+    if head {
+        stride = program[at + op::STRIDE] as usize;
+        side = size - 4;
+        count = 6;
+    }
+    let own = image * stride;
     let add_tile = program[at + op::ADD_TILE] as usize * TILE;
     let to_tile = program[at + op::TO_TILE] as usize * TILE;
     let dual_tile = program[at + op::DUAL_TILE] as usize * TILE;
     let bias_at = program[at + op::BIAS] as usize;
-    let own = image * comptime!(op::MAP);
     let slope_at = program[at + op::SLOPE] as usize + own;
     let to_at = program[at + op::TO] as usize + own;
     let dual_to = program[at + op::DUAL_TO] as usize + own;
@@ -241,117 +287,149 @@ pub(super) fn finish<E: Float>(
             biases[i] = bias[bias_at + half * 32 + lane % 4 * 2 + channel];
         }
     }
-    #[unroll]
-    for block in 0..2usize {
+    let mut upcoming = Array::<V8<E>>::new(2usize);
+    upcoming[0] = first;
+    upcoming[1] = dual;
+    for number in 0..count {
+        let y = fragments.first_row + number / 2;
+        let block = number % 2;
+        let place = fragments.place(number);
+        let mut v = Array::<f32>::new(8usize);
         #[unroll]
-        for i in 0..4usize {
-            let y = group * 4 + i;
-            let mut v = Array::<f32>::new(8usize);
+        for h in 0..2usize {
+            let a = acc.index(h);
             #[unroll]
-            for h in 0..2usize {
-                let a = acc.index(comptime!(i * 4 + block * 2 + h));
+            for q in 0..2usize {
+                let pair = a[q];
                 #[unroll]
-                for q in 0..2usize {
-                    let pair = a[q];
-                    v[comptime!(h * 4 + q * 2)] = pair[0] + biases[comptime!(block * 4 + h * 2)];
-                    v[comptime!(h * 4 + q * 2 + 1)] = pair[1] + biases[comptime!(block * 4 + h * 2 + 1)];
-                }
-            }
-            let fragment = (y * 4 + half * 2 + block) * 32 + lane;
-            if flags & op::GELU != 0 {
-                let mut slope = V8::<E>::empty();
-                #[unroll]
-                for j in 0..8usize {
-                    let (value, bend) = gelu_with_slope(v[j]);
-                    v[j] = value;
-                    slope[j] = E::cast_from(bend);
-                }
-                store[slope_at + fragment] = slope;
-            }
-            if flags & op::TIMES_SLOPE != 0 {
-                let slope = *first.index(comptime!(block * 4 + i));
-                #[unroll]
-                for j in 0..8usize {
-                    v[j] *= f32::cast_from(slope[j]);
-                }
-            }
-            // Eight pixels of 8 channels, the next 8 pixels, and both for the next 8 channels.
-            let o = ((y + 2) * SIDE + lane % 16 + 2) * PITCH + (half * 2 + block) * 2 + lane / 16;
-            if flags & op::ADDS_TILE != 0 {
-                let t = add_tile + o;
-                let own = def.load_matrix::<_, Const<2>>(
-                    &tiles.slice(t, t + 1),
-                    MatrixIdent::A,
-                    4usize,
-                    false,
-                );
-                #[unroll]
-                for j in 0..4usize {
-                    let pair = own[j];
-                    v[comptime!(j * 2)] += f32::cast_from(pair[0]);
-                    v[comptime!(j * 2 + 1)] += f32::cast_from(pair[1]);
-                }
-            }
-            if flags & op::ADDS != 0 {
-                let other = *first.index(comptime!(block * 4 + i));
-                #[unroll]
-                for j in 0..8usize {
-                    v[j] += f32::cast_from(other[j]);
-                }
-            }
-            // Pixels beyond a map of 14 stay zero.
-            #[unroll]
-            for j in 0..8usize {
-                let x = lane / 4 + comptime!((j / 2) % 2 * 8);
-                if x >= size || y >= size {
-                    v[j] = 0.0;
-                }
-            }
-            if flags & op::STORES != 0 {
-                let mut out = V8::<E>::empty();
-                #[unroll]
-                for j in 0..8usize {
-                    out[j] = E::cast_from(v[j]);
-                }
-                store[to_at + fragment] = out;
-            }
-            if flags & op::WRITES_TILE != 0 {
-                let out = pairs::<E>(&v);
-                let t = to_tile + o;
-                def.store_matrix(
-                    &mut tiles.slice_mut(t, t + 1),
-                    &out,
-                    MatrixIdent::Accumulator,
-                    4usize,
-                    false,
-                );
-            }
-            if flags & op::DUALS != 0 {
-                let slope = *dual.index(comptime!(block * 4 + i));
-                #[unroll]
-                for j in 0..8usize {
-                    v[j] *= f32::cast_from(slope[j]);
-                }
-                if flags & op::STORES_DUAL != 0 {
-                    let mut out = V8::<E>::empty();
-                    #[unroll]
-                    for j in 0..8usize {
-                        out[j] = E::cast_from(v[j]);
+                for e in 0..2usize {
+                    let mut b = biases[comptime!(h * 2 + e)];
+                    if block == 1 {
+                        b = biases[comptime!(4 + h * 2 + e)];
                     }
-                    store[dual_to + fragment] = out;
+                    v[comptime!(h * 4 + q * 2 + e)] = pair[e] + b;
                 }
-                let out = pairs::<E>(&v);
-                let t = dual_tile + o;
-                def.store_matrix(
-                    &mut tiles.slice_mut(t, t + 1),
-                    &out,
-                    MatrixIdent::Accumulator,
-                    4usize,
-                    false,
-                );
             }
         }
+        #[unroll]
+        for t in 0..14usize {
+            let from = acc.index(comptime!(t + 2));
+            let low = from[0];
+            let high = from[1];
+            let to = acc.index_mut(t);
+            to[0] = low;
+            to[1] = high;
+        }
+        // Copies: a plain `let` would name the same registers.
+        let operand = upcoming[0];
+        let dual_operand = upcoming[1];
+        let mut this = V8::<E>::empty();
+        let mut slope_of_dual = V8::<E>::empty();
+        #[unroll]
+        for j in 0..8usize {
+            this[j] = operand[j];
+            slope_of_dual[j] = dual_operand[j];
+        }
+        if number + 1 < count {
+            let next = fragments.place(number + 1);
+            if flags & comptime!(op::TIMES_SLOPE | op::ADDS) != 0 {
+                upcoming[0] = store[first_at + next];
+            }
+            if flags & op::DUALS != 0 {
+                upcoming[1] = store[dual_at + next];
+            }
+        }
+        if flags & op::GELU != 0 {
+            let mut slope = V8::<E>::empty();
+            #[unroll]
+            for j in 0..8usize {
+                let (value, bend) = gelu_with_slope(v[j]);
+                v[j] = value;
+                slope[j] = E::cast_from(bend);
+            }
+            store[slope_at + place] = slope;
+        }
+        if flags & op::TIMES_SLOPE != 0 {
+            #[unroll]
+            for j in 0..8usize {
+                v[j] *= f32::cast_from(this[j]);
+            }
+        }
+        // Eight pixels of 8 channels, the next 8 pixels, and both for the next 8 channels.
+        let o = ((y + 2) * SIDE + lane % 16 + 2) * PITCH + (half * 2 + block) * 2 + lane / 16;
+        if flags & op::ADDS_TILE != 0 {
+            let t = add_tile + o;
+            let own = def.load_matrix::<_, Const<2>>(
+                &tiles.slice(t, t + 1),
+                MatrixIdent::A,
+                4usize,
+                false,
+            );
+            #[unroll]
+            for j in 0..4usize {
+                let pair = own[j];
+                v[comptime!(j * 2)] += f32::cast_from(pair[0]);
+                v[comptime!(j * 2 + 1)] += f32::cast_from(pair[1]);
+            }
+        }
+        if flags & op::ADDS != 0 {
+            #[unroll]
+            for j in 0..8usize {
+                v[j] += f32::cast_from(this[j]);
+            }
+        }
+        // Pixels beyond the map stay zero.
+        #[unroll]
+        for j in 0..8usize {
+            let x = lane / 4 + comptime!((j / 2) % 2 * 8);
+            if x >= side || y >= side {
+                v[j] = 0.0;
+            }
+        }
+        if flags & op::STORES != 0 {
+            store[to_at + place] = whole::<E>(&v);
+        }
+        if flags & op::WRITES_TILE != 0 {
+            let out = pairs::<E>(&v);
+            let t = to_tile + o;
+            def.store_matrix(
+                &mut tiles.slice_mut(t, t + 1),
+                &out,
+                MatrixIdent::Accumulator,
+                4usize,
+                false,
+            );
+        }
+        if flags & op::DUALS != 0 {
+            #[unroll]
+            for j in 0..8usize {
+                v[j] *= f32::cast_from(slope_of_dual[j]);
+            }
+            if flags & op::STORES_DUAL != 0 {
+                store[dual_to + place] = whole::<E>(&v);
+            }
+            let out = pairs::<E>(&v);
+            let t = dual_tile + o;
+            def.store_matrix(
+                &mut tiles.slice_mut(t, t + 1),
+                &out,
+                MatrixIdent::Accumulator,
+                4usize,
+                false,
+            );
+        }
     }
+}
+
+/// Eight values as a vector.
+#[cube]
+pub(super) fn whole<E: Float>(v: &Array<f32>) -> V8<E> {
+    let mut out = V8::<E>::empty();
+    #[unroll]
+    for j in 0..8usize {
+        out[j] = E::cast_from(v[j]);
+    }
+    out
 }
 
 /// Eight values as four pairs, as the tensor cores hold them.
@@ -366,67 +444,6 @@ pub(super) fn pairs<E: Float>(v: &Array<f32>) -> Array<V2<E>> {
         out[j] = pair;
     }
     out
-}
-
-/// The activation of a head's convolution (`r` = 3 rows a warp) and its slope, to global memory.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-pub(super) fn finish_head<E: Float>(
-    acc: &Accumulators,
-    bias: &Array<f32>,
-    store: &mut Array<V8<E>>,
-    program: &Array<u32>,
-    at: usize,
-    image: usize,
-    size: usize,
-    group: usize,
-    half: usize,
-    lane: usize,
-) {
-    let bias_at = program[at + op::BIAS] as usize;
-    let stride = program[at + op::STRIDE] as usize;
-    let slope_at = program[at + op::SLOPE] as usize + image * stride;
-    let to_at = program[at + op::TO] as usize + image * stride;
-    let first = program[at + op::BLOCK] as usize;
-    let mut biases = Array::<f32>::new(8usize);
-    #[unroll]
-    for i in 0..8usize {
-        let channel = comptime!(i / 4 * 16 + i / 2 % 2 * 8 + i % 2);
-        biases[i] = bias[bias_at + half * 32 + lane % 4 * 2 + channel];
-    }
-    #[unroll]
-    for block in 0..2usize {
-        #[unroll]
-        for i in 0..3usize {
-            let y = group * 3 + i;
-            let mut slope = V8::<E>::empty();
-            let mut out = V8::<E>::empty();
-            #[unroll]
-            for h in 0..2usize {
-                let a = acc.index(comptime!(i * 4 + block * 2 + h));
-                #[unroll]
-                for q in 0..2usize {
-                    let pair = a[q];
-                    let x = lane / 4 + comptime!(q * 8);
-                    #[unroll]
-                    for e in 0..2usize {
-                        let (value, bend) = gelu_with_slope(pair[e] + biases[comptime!(block * 4 + h * 2 + e)]);
-                        let mut value = value;
-                        let mut bend = bend;
-                        if x >= size || y >= size {
-                            value = 0.0;
-                            bend = 0.0;
-                        }
-                        out[comptime!(h * 4 + q * 2 + e)] = E::cast_from(value);
-                        slope[comptime!(h * 4 + q * 2 + e)] = E::cast_from(bend);
-                    }
-                }
-            }
-            let fragment = ((first + half * 2 + block) * 12 + y) * 32 + lane;
-            store[slope_at + fragment] = slope;
-            store[to_at + fragment] = out;
-        }
-    }
 }
 
 /// `x Φ(x)` and `Φ(x) + x φ(x)`, with the error function of Abramowitz and Stegun 7.1.26 (absolute

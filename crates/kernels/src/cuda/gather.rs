@@ -7,7 +7,12 @@ pub(super) const NOTHING: u32 = u32::MAX;
 
 /// `to[i] = from[table[i]]`, 0 where the table says [`NOTHING`].
 #[cube(launch_unchecked)]
-pub(super) fn gather<E: Numeric>(from: &Array<f32>, table: &Array<u32>, to: &mut Array<E>, count: u32) {
+pub(super) fn gather<E: Numeric>(
+    from: &Array<f32>,
+    table: &Array<u32>,
+    to: &mut Array<E>,
+    count: u32,
+) {
     let i = ABSOLUTE_POS;
     if i < count as usize {
         let place = table[i];

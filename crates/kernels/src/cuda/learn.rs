@@ -105,7 +105,9 @@ impl Learning {
                 kept.features[block - 1]
             };
             conv5.jobs.extend(map(input, kept.gradient1[block], 0));
-            conv3.jobs.extend(map(kept.input2[block], kept.gradient2[block], 1));
+            conv3
+                .jobs
+                .extend(map(kept.input2[block], kept.gradient2[block], 1));
         }
         let mut first_passes = Vec::new();
         for (layer, linears) in plan.linears.iter().enumerate() {
@@ -298,7 +300,11 @@ impl Learning {
         let f = shape.features;
         let mut place = |of: &Affine, conv: &Convolutions, ks: usize, kinds: [u32; 2]| {
             for out in 0..f {
-                places.set(of.bias + out, conv.bias_to as usize + job * 64 + out, kinds[1]);
+                places.set(
+                    of.bias + out,
+                    conv.bias_to as usize + job * 64 + out,
+                    kinds[1],
+                );
                 for input in 0..f {
                     for tap in 0..ks * ks {
                         let at = ((job * ks * ks + tap) * 64 + out) * 64 + input;

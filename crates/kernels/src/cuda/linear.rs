@@ -128,11 +128,7 @@ pub(super) fn heads_forward<E: Float>(
 /// 16 rows and 16 columns of the left factor, from 8 values each of row `lane / 4` and of the row 8
 /// further on; `part`: which four of the eight.
 #[cube]
-fn rows_operand<E: Float>(
-    upper: V8<E>,
-    lower: V8<E>,
-    #[comptime] part: usize,
-) -> Array<V2<E>> {
+fn rows_operand<E: Float>(upper: V8<E>, lower: V8<E>, #[comptime] part: usize) -> Array<V2<E>> {
     let u = quarter::<E>(upper, part);
     let l = quarter::<E>(lower, part);
     let mut out = Array::<V2<E>>::new(4usize);

@@ -29,19 +29,19 @@ pub(super) fn widen<E: Float>(
     #[comptime] columns: usize,
     #[comptime] step: usize,
 ) {
-    // All loads at once, to wait for them once.
-    let mut loaded = Sequence::<V8<E>>::new();
-    #[unroll]
-    for i in 0..comptime!(rows * columns * 2) {
-        let fragment = comptime!(i / 2 * 4 + i % 2);
-        loaded.push(weights[weights_at + (half * 2 + fragment) * 32 + lane]);
-    }
-    #[unroll]
     for dx in 0..columns {
+        // All loads at once, to wait for them once.
+        let mut loaded = Sequence::<V8<E>>::new();
+        #[unroll]
+        for i in 0..comptime!(rows * 2) {
+            let fragment = comptime!(i / 2 * columns * 4 + i % 2) + dx * 4 + half * 2;
+            loaded.push(weights[weights_at + fragment * 32 + lane]);
+        }
         let mut pixels = Sequence::<Array<V2<E>>>::new();
         #[unroll]
         for i in 0..comptime!(4 + rows - 1) {
-            let o = origin + comptime!((i * SIDE + dx * step) * NARROW_PITCH);
+            let o =
+                origin + dx * comptime!(step * NARROW_PITCH) + comptime!(i * SIDE * NARROW_PITCH);
             pixels.push(def.load_matrix::<_, Const<2>>(
                 &narrow.slice(o, o + 1),
                 MatrixIdent::A,
@@ -53,8 +53,7 @@ pub(super) fn widen<E: Float>(
         for dy in 0..rows {
             #[unroll]
             for block in 0..2usize {
-                let tap = comptime!(dy * columns + dx);
-                let b = *loaded.index(comptime!(tap * 2 + block));
+                let b = *loaded.index(comptime!(dy * 2 + block));
                 let b0 = quarter::<E>(b, 0usize);
                 let b1 = quarter::<E>(b, 1usize);
                 #[unroll]

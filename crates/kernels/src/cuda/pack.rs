@@ -86,8 +86,9 @@ impl<'a> Packing<'a> {
         };
         let forward = self.ring_convolution(kernel, at);
         let last = kernel - 1;
-        let back =
-            self.ring_convolution(kernel, |out, input, dy, dx| at(input, out, last - dy, last - dx));
+        let back = self.ring_convolution(kernel, |out, input, dy, dx| {
+            at(input, out, last - dy, last - dx)
+        });
         [forward, back]
     }
 
@@ -305,4 +306,3 @@ impl<'a> Packing<'a> {
 fn index(source: Option<usize>) -> u32 {
     source.map_or(NOTHING, |source| source as u32)
 }
-

@@ -163,11 +163,7 @@ impl Weights {
                 HeadWeights {
                     convs: packing.head_convolutions(both(|head| head.conv.weight), *channels),
                     conv_bias: packing.head_biases(both(|head| head.conv.bias), *channels),
-                    linears: packing.head_linears(
-                        both(|head| head.linear.weight),
-                        *channels,
-                        *d,
-                    ),
+                    linears: packing.head_linears(both(|head| head.linear.weight), *channels, *d),
                     bias,
                 }
             })
@@ -498,6 +494,7 @@ impl Builder<'_> {
             .map(|(pass, at)| {
                 let mut op = [0; op::WORDS];
                 op[op::KIND] = op::HEAD;
+                op[op::FLAGS] = op::HAS_BIAS | op::GELU | op::STORES;
                 op[op::FROM_TILE] = A;
                 op[op::WEIGHTS] = *at;
                 op[op::BIAS] = weights.conv_bias + pass as u32 * 64;
@@ -592,8 +589,7 @@ impl Builder<'_> {
     /// From the gradient in a layer's features to its latents.
     fn to_latents(&self, layer: usize) -> Vec<Op> {
         let weights = &self.weights.layers[layer];
-        let [inner, mut outer] =
-            self.residual_back(&weights.block, self.maps.block[layer], layer);
+        let [inner, mut outer] = self.residual_back(&weights.block, self.maps.block[layer], layer);
         outer[op::FLAGS] |= op::DUALS;
         outer[op::DUAL_TILE] = B;
         outer[op::DUAL] = self.maps.project[layer];

@@ -11,8 +11,8 @@ use cubecl::{
 
 use super::{
     conv::{
-        PITCH, SIDE, SLOT, TILE, V2, V8, WARPS, convolve, fetch, finish, finish_head, gelu_with_slope,
-        pairs, prefetch, zero_accumulators,
+        Fragments, PITCH, SIDE, SLOT, TILE, V2, V8, WARPS, convolve, finish, gelu_with_slope,
+        pairs, prefetch, whole, zero_accumulators,
     },
     narrow::{NARROW_PITCH, NARROW_TILE, narrow_down, widen},
     noise::normal,
@@ -87,7 +87,14 @@ pub(super) fn run_program<E: Float>(
     }
     sync_cube();
     if UNIT_POS == 0 {
-        prefetch::<E>(&full, weights5, weights3, &mut ring, first_kernel, first_weights);
+        prefetch::<E>(
+            &full,
+            weights5,
+            weights3,
+            &mut ring,
+            first_kernel,
+            first_weights,
+        );
     }
     let zero = V8::<E>::new(E::from_int(0));
     let mut i = tid;
@@ -111,24 +118,17 @@ pub(super) fn run_program<E: Float>(
         let kind = program[at + op::KIND];
         let from = program[at + op::FROM_TILE] as usize * TILE;
         let weights_at = program[at + op::WEIGHTS];
-        if kind == op::HEAD {
-            let mut acc = zero_accumulators(3usize);
-            convolve::<E>(
-                &def, weights5, &full, &empty, &mut ring, &tiles, &mut acc, from + origin_head, half,
-                lane, weights_at, round, 5usize, 3usize,
+        if kind == op::PROJECT_BACK {
+            let sums_down = narrow_down::<E>(
+                &def,
+                &tiles,
+                packed,
+                weights_at as usize,
+                from,
+                warp,
+                lane,
+                5usize,
             );
-            round += 5;
-            sync_cube();
-            if UNIT_POS == 0 {
-                prefetch::<E>(
-                    &full, weights5, weights3, &mut ring, program[at + op::NEXT_KERNEL],
-                    program[at + op::NEXT_WEIGHTS],
-                );
-            }
-            finish_head::<E>(&acc, bias, store, program, at, image, size - 4, group, half, lane);
-        } else if kind == op::PROJECT_BACK {
-            let sums_down =
-                narrow_down::<E>(&def, &tiles, packed, weights_at as usize, from, warp, lane, 5usize);
             let slopes = program[at + op::SEED_SLOPE] as usize + image * 1024;
             if lane % 4 < 2 {
                 #[unroll]
@@ -242,8 +242,26 @@ pub(super) fn run_program<E: Float>(
             }
             sync_cube();
         } else {
-            let mut acc = zero_accumulators(4usize);
-            if kind == op::CONV5 {
+            let mut acc = zero_accumulators();
+            if kind == op::HEAD {
+                convolve::<E>(
+                    &def,
+                    weights5,
+                    &full,
+                    &empty,
+                    &mut ring,
+                    &tiles,
+                    &mut acc,
+                    from + origin_head,
+                    half,
+                    lane,
+                    weights_at,
+                    round,
+                    5usize,
+                    3usize,
+                );
+                round += 5;
+            } else if kind == op::CONV5 {
                 let chunks = program[at + op::CHUNKS];
                 let mut times = chunks;
                 if chunks == 0 {
@@ -293,20 +311,49 @@ pub(super) fn run_program<E: Float>(
                         // After the first chunk, the ring is free here.
                         if UNIT_POS == 0 && chunk != 0 {
                             prefetch::<E>(
-                                &full, weights5, weights3, &mut ring, 5u32, weights_at + chunk * 400,
+                                &full,
+                                weights5,
+                                weights3,
+                                &mut ring,
+                                5u32,
+                                weights_at + chunk * 400,
                             );
                         }
                     }
                     convolve::<E>(
-                        &def, weights5, &full, &empty, &mut ring, &tiles, &mut acc, tile + origin5,
-                        half, lane, weights_at + chunk * 400, round, 5usize, 4usize,
+                        &def,
+                        weights5,
+                        &full,
+                        &empty,
+                        &mut ring,
+                        &tiles,
+                        &mut acc,
+                        tile + origin5,
+                        half,
+                        lane,
+                        weights_at + chunk * 400,
+                        round,
+                        5usize,
+                        4usize,
                     );
                     round += 5;
                 }
             } else if kind == op::CONV3 {
                 convolve::<E>(
-                    &def, weights3, &full, &empty, &mut ring, &tiles, &mut acc, from + origin3, half,
-                    lane, weights_at, round, 3usize, 4usize,
+                    &def,
+                    weights3,
+                    &full,
+                    &empty,
+                    &mut ring,
+                    &tiles,
+                    &mut acc,
+                    from + origin3,
+                    half,
+                    lane,
+                    weights_at,
+                    round,
+                    3usize,
+                    4usize,
                 );
                 round += 3;
             } else if kind == op::PROJECT {
@@ -325,7 +372,8 @@ pub(super) fn run_program<E: Float>(
                             let mut mean = bias[head_bias];
                             let mut raw = bias[head_bias + padded];
                             let parts = program[at + op::PARTS] as usize;
-                            let first = program[at + op::PARTS_AT] as usize + image * padded * 2 + j;
+                            let first =
+                                program[at + op::PARTS_AT] as usize + image * padded * 2 + j;
                             for eight in 0..parts.div_ceil(8usize) {
                                 #[unroll]
                                 for u in 0..8usize {
@@ -401,8 +449,17 @@ pub(super) fn run_program<E: Float>(
                 spread_seeds::<E>(&seeds, &mut narrow, tid);
                 sync_cube();
                 widen::<E>(
-                    &def, &narrow, packed, &mut acc, weights_at as usize, origin_narrow, half, lane,
-                    5usize, 2usize, 4usize,
+                    &def,
+                    &narrow,
+                    packed,
+                    &mut acc,
+                    weights_at as usize,
+                    origin_narrow,
+                    half,
+                    lane,
+                    5usize,
+                    2usize,
+                    4usize,
                 );
             } else {
                 // OUTPUT
@@ -411,8 +468,16 @@ pub(super) fn run_program<E: Float>(
                     narrow[i] = zero;
                     i += THREADS;
                 }
-                let to_image =
-                    narrow_down::<E>(&def, &tiles, packed, weights_at as usize, from, warp, lane, 3usize);
+                let to_image = narrow_down::<E>(
+                    &def,
+                    &tiles,
+                    packed,
+                    weights_at as usize,
+                    from,
+                    warp,
+                    lane,
+                    3usize,
+                );
                 sync_cube();
                 let channels = control[op::CHANNELS] as usize;
                 let masked = control[op::MASKED];
@@ -440,9 +505,10 @@ pub(super) fn run_program<E: Float>(
                                 let b = (lane % 4) / 2;
                                 let mut gradient = 0.0f32;
                                 if c < channels && x < size && y < size {
-                                    let o = ((image * channels + c) * size * 2 + y * 2 + h) * size * 2
-                                        + x * 2
-                                        + b;
+                                    let o =
+                                        ((image * channels + c) * size * 2 + y * 2 + h) * size * 2
+                                            + x * 2
+                                            + b;
                                     let before = pair[e] + bias[bias_at + c];
                                     let value =
                                         1.0f32 - 2.0f32 / (f32::exp(2.0f32 * before) + 1.0f32);
@@ -461,13 +527,8 @@ pub(super) fn run_program<E: Float>(
                         }
                     }
                     if program[at + op::FLAGS] & op::KEEPS != 0 {
-                        let mut kept = V8::<E>::empty();
-                        #[unroll]
-                        for j in 0..8usize {
-                            kept[j] = E::cast_from(v[j]);
-                        }
                         let to = program[at + op::IMAGE_TO] as usize + image * comptime!(16 * 32);
-                        store[to + y * 32 + lane] = kept;
+                        store[to + y * 32 + lane] = whole::<E>(&v);
                     }
                     let out = pairs::<E>(&v);
                     let o = ((y + 1) * SIDE + lane_pixel + 1) * NARROW_PITCH + lane_side;
@@ -500,29 +561,51 @@ pub(super) fn run_program<E: Float>(
                     energies[step as usize * CUBE_COUNT + image] = energy * 0.5f32;
                 }
                 widen::<E>(
-                    &def, &narrow, packed, &mut acc, program[at + op::WEIGHTS2] as usize,
-                    origin_narrow, half, lane, 3usize, 3usize, 1usize,
+                    &def,
+                    &narrow,
+                    packed,
+                    &mut acc,
+                    program[at + op::WEIGHTS2] as usize,
+                    origin_narrow,
+                    half,
+                    lane,
+                    3usize,
+                    3usize,
+                    1usize,
                 );
             }
             let flags = program[at + op::FLAGS];
+            let block = program[at + op::BLOCK] as usize;
+            let fragments = Fragments::new(kind == op::HEAD, block, group, half, lane);
+            // Loaded here, the first fragment's operands are there when all warps have come.
             let own = image * comptime!(op::MAP);
             let mut first_at = program[at + op::ADD] as usize + own;
             if flags & op::TIMES_SLOPE != 0 {
                 first_at = program[at + op::SLOPE] as usize + own;
             }
             let dual_at = program[at + op::DUAL] as usize + own;
-            let wanted = flags & comptime!(op::TIMES_SLOPE | op::ADDS);
-            let first = fetch::<E>(store, first_at, wanted, group, half, lane);
-            let dual = fetch::<E>(store, dual_at, flags & op::DUALS, group, half, lane);
+            let mut first = zero;
+            let mut dual = zero;
+            if flags & comptime!(op::TIMES_SLOPE | op::ADDS) != 0 {
+                first = store[first_at + fragments.place(0)];
+            }
+            if flags & op::DUALS != 0 {
+                dual = store[dual_at + fragments.place(0)];
+            }
             sync_cube();
             if UNIT_POS == 0 {
                 prefetch::<E>(
-                    &full, weights5, weights3, &mut ring, program[at + op::NEXT_KERNEL],
+                    &full,
+                    weights5,
+                    weights3,
+                    &mut ring,
+                    program[at + op::NEXT_KERNEL],
                     program[at + op::NEXT_WEIGHTS],
                 );
             }
             finish::<E>(
-                &def, &mut tiles, &acc, &first, &dual, bias, store, program, at, image, size, group, half, lane,
+                &def, &mut tiles, &mut acc, first, first_at, dual, dual_at, fragments, bias, store,
+                program, at, image, size, half, lane,
             );
             sync_cube();
         }

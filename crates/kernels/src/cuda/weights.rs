@@ -203,9 +203,7 @@ pub(super) fn convolution_weights<E: Float>(
                     let pair = a[q];
                     let out = mw * 32 + lane / 4 + comptime!(m * 16 + q * 8);
                     let input = nw * 16 + lane % 4 * 2 + comptime!(h * 8);
-                    let o = to as usize
-                        + (((place * ks + ky) * ks + dx) * 64 + out) * 64
-                        + input;
+                    let o = to as usize + (((place * ks + ky) * ks + dx) * 64 + out) * 64 + input;
                     sums[o] = pair[0];
                     sums[o + 1] = pair[1];
                 }

@@ -18,7 +18,9 @@ use cubecl::{
     cuda::{CudaDevice, CudaRuntime},
     server::Handle,
 };
-use shortrun_kernels::cuda::{self as kernels, Network, NoiseStream, Observed, Packed, Scale, Shape};
+use shortrun_kernels::cuda::{
+    self as kernels, Network, NoiseStream, Observed, Packed, Scale, Shape,
+};
 use shortrun_langevin::{EnergyGradient, Noise, ShortRun};
 
 use crate::{
@@ -43,7 +45,9 @@ struct CudaPosterior {
 
 /// The weights in the kernels' layouts. `None` if the generator is not on the CUDA backend, or (said
 /// once) if the kernels cannot run it.
-fn packed<B: Backend>(generator: &MultiLayerGenerator<B>) -> Option<(Arc<Network>, Packed, Values)> {
+fn packed<B: Backend>(
+    generator: &MultiLayerGenerator<B>,
+) -> Option<(Arc<Network>, Packed, Values)> {
     let first = generator.output.first()?.weight.val();
     let like = values(flat(first))?;
     let shape = match supported(generator.config()) {
@@ -215,14 +219,12 @@ fn tensor<B: Backend, const D: usize>(
 }
 
 impl CudaPosterior {
-    fn gradient<B: Backend>(
-        &self,
-        latents: Tensor<B, 2>,
-    ) -> Option<(Tensor<B, 1>, Tensor<B, 2>)> {
+    fn gradient<B: Backend>(&self, latents: Tensor<B, 2>) -> Option<(Tensor<B, 1>, Tensor<B, 2>)> {
         let [n, d] = latents.dims();
         let latents = values(flat(latents))?.handle;
-        let (energies, gradients) =
-            self.network.gradient(&self.packed, &self.observed, latents, n);
+        let (energies, gradients) = self
+            .network
+            .gradient(&self.packed, &self.observed, latents, n);
         Some((
             tensor(&self.like, energies, [n])?,
             tensor(&self.like, gradients, [n, d])?,
