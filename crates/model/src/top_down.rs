@@ -148,6 +148,29 @@ impl<B: Backend> MultiLayerGenerator<B> {
         })
     }
 
+    /// Goes down the layers of the centred form: `step` makes the latents of a layer, and what is
+    /// wanted of it, of the layer's mean, scale and part of `given`. In other forms latents and noise
+    /// are the same.
+    fn layer_by_layer(
+        &self,
+        given: Tensor<B, 2>,
+        step: impl Fn(Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>),
+    ) -> Tensor<B, 2> {
+        if !self.config.is_centred() {
+            return given;
+        }
+        let given = self.config.latents.split(given);
+        let mut wanted = vec![given[0].clone()];
+        let mut features = self.blocks[0].forward(given[0].clone());
+        for (i, stochastic) in self.stochastic.iter().enumerate() {
+            let (mean, scale) = stochastic.forward(features.clone());
+            let (latent, found) = step(mean, scale, given[i + 1].clone());
+            features = self.blocks[i + 1].forward(latent) + features;
+            wanted.push(found);
+        }
+        Tensor::cat(wanted, 1)
+    }
+
     fn image(&self, features: Tensor<B, 4>) -> Tensor<B, 4> {
         let refined = self
             .refine
@@ -179,35 +202,17 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
     }
 
     fn latents_from_noise(&self, noise: Tensor<B, 2>) -> Tensor<B, 2> {
-        if !self.config.is_centred() {
-            return noise;
-        }
-        let noise = self.config.latents.split(noise);
-        let mut latents = vec![noise[0].clone()];
-        let mut features = self.blocks[0].forward(noise[0].clone());
-        for (i, stochastic) in self.stochastic.iter().enumerate() {
-            let (mean, scale) = stochastic.forward(features.clone());
-            let latent = mean + scale * noise[i + 1].clone();
-            features = self.blocks[i + 1].forward(latent.clone()) + features;
-            latents.push(latent);
-        }
-        Tensor::cat(latents, 1)
+        self.layer_by_layer(noise, |mean, scale, noise| {
+            let latent = mean + scale * noise;
+            (latent.clone(), latent)
+        })
     }
 
     fn noise_from_latents(&self, latents: Tensor<B, 2>) -> Tensor<B, 2> {
-        if !self.config.is_centred() {
-            return latents;
-        }
-        let latents = self.config.latents.split(latents);
-        let mut noise = vec![latents[0].clone()];
-        let mut features = self.blocks[0].forward(latents[0].clone());
-        for (i, stochastic) in self.stochastic.iter().enumerate() {
-            let (mean, scale) = stochastic.forward(features.clone());
-            let latent = latents[i + 1].clone();
-            noise.push((latent.clone() - mean) / scale);
-            features = self.blocks[i + 1].forward(latent) + features;
-        }
-        Tensor::cat(noise, 1)
+        self.layer_by_layer(latents, |mean, scale, latent| {
+            let noise = (latent.clone() - mean) / scale;
+            (latent, noise)
+        })
     }
 
     fn posterior(
