@@ -1,5 +1,5 @@
-//! Expected: a number for each layer, and one grid for each that shows what the layer holds; see
-//! docs/HIERARCHY.md.
+//! Expected: on SVHN a top layer that changes colours and little else, and a bottom layer that changes
+//! the digits; see docs/HIERARCHY.md.
 //!
 //! Draws one layer of latents again while the others are held, and goes from one test image to
 //! another through their inferred latents. Any run will do, also one of `shortrun train`.
@@ -15,6 +15,7 @@ use std::{error::Error, process::ExitCode};
 use burn::{
     backend::{Autodiff, Flex},
     module::AutodiffModule,
+    prelude::*,
 };
 use shortrun::{
     data::Split,
@@ -52,9 +53,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     }
 
     // From every image to the next, and from the last to the first.
-    let next = noise.clone().roll(&[-1], &[0]);
+    let count = noise.dims()[0];
+    let part = |range| noise.clone().slice_dim(0, range);
+    let next = Tensor::cat(vec![part(1..count), part(0..1)], 0);
     let way = Interpolation::Spherical;
-    let path = interpolate::<Flex, _>(&generator, layers, [noise, next], REDRAWS, way)?;
+    let path = interpolate::<Flex, _>(&generator, layers, [noise.clone(), next], REDRAWS, way)?;
     let picture = run.folder.path().join("interpolation.png");
     Grid::new(shape, REDRAWS, path).write_png(&picture)?;
     println!("from image to image: {}", picture.display());

@@ -1,5 +1,5 @@
-//! Expected: on SVHN most hidden digits come back readable, MSE on hidden pixels a fraction of the mean
-//! image's; see docs/HIERARCHY.md.
+//! Expected: on SVHN MSE 0.05 to 0.06 on hidden pixels (mean image: 0.18), blurred strokes that go on
+//! where the visible ones end, some of them wrong.
 //!
 //! Hides the middle of test images and lets a trained run fill it in, several times for each image:
 //! the rows are originals, occluded, one chain's answer, the mean of all, and where they differ.

@@ -69,6 +69,8 @@ struct Change {
     /// Mean squared change per value in [-1, 1]; null if a chain left all bounds.
     change: Option<f64>,
     standard_error: Option<f64>,
+    /// Mean square of the noise that was there before, per dimension: 1 under the prior.
+    mean_square: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +110,7 @@ impl Change {
             size,
             change: finite(found.mean),
             standard_error: found.standard_error.and_then(finite),
+            mean_square: finite(redrawn.replaced_square),
         }
     }
 
@@ -116,10 +119,10 @@ impl Change {
         let change = self.change.unwrap_or(f64::NAN);
         let error = self.standard_error.unwrap_or(f64::NAN);
         let share = 100.0 * change / whole.change.unwrap_or(f64::NAN);
-        let size = self.size;
+        let (size, square) = (self.size, self.mean_square.unwrap_or(f64::NAN));
         writeln!(
             f,
-            "{name:>5} {size:>6} {change:>10.5} {error:>10.5} {share:>7.1} %"
+            "{name:>5} {size:>6} {change:>10.5} {error:>10.5} {share:>7.1} % {square:>12.3}"
         )
     }
 }
@@ -143,15 +146,18 @@ impl fmt::Display for Report {
              redraws each, {:.1} s",
             self.images, self.redraws, self.seconds
         )?;
-        let titles = ["layer", "size", "change", "std error", "of all"];
-        let [layer, size, change, error, share] = titles;
         writeln!(
             f,
-            "{layer:>5} {size:>6} {change:>10} {error:>10} {share:>9}"
+            "{:>5} {:>6} {:>10} {:>10} {:>9} {:>12}",
+            "layer", "size", "change", "std error", "of all", "mean square"
         )?;
         for layer in self.layers.iter().chain([&self.all]) {
             layer.write(f, &self.all)?;
         }
+        writeln!(
+            f,
+            "(mean square: of the noise that was there before, per dimension; 1 under the prior)"
+        )?;
         let pictures = self.pictures.iter().chain(&self.interpolation);
         let pictures: Vec<String> = pictures.map(|path| path.display().to_string()).collect();
         write!(f, "pictures: {}", pictures.join(", "))

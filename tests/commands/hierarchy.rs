@@ -34,7 +34,9 @@ fn hierarchy_measures_and_shows_every_layer() {
     assert_eq!(layers.len(), 2);
     for (layer, (l, size)) in layers.iter().zip([(2, 2), (1, 3)]) {
         assert_eq!((&layer["layer"], &layer["size"]), (&l.into(), &size.into()));
-        assert!(number(&layer["change"]) > 0.0 && number(&layer["standard_error"]) > 0.0);
+        for key in ["change", "standard_error", "mean_square"] {
+            assert!(number(&layer[key]) > 0.0, "{key}");
+        }
     }
     assert_eq!(
         (&found["all"]["layer"], &found["all"]["size"]),

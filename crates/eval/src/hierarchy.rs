@@ -10,6 +10,7 @@ use shortrun_model::Learnable;
 
 use crate::{
     EvalError,
+    inference::host,
     reconstruct::mse,
     sample::{images_of_noise, noise_of},
 };
@@ -32,6 +33,9 @@ pub struct Redrawn {
     pub images: Vec<f32>,
     /// Mean squared change per value of each image, `[n]`, over its redraws.
     pub change_by_image: Vec<f64>,
+    /// Mean square of what was replaced, per dimension: 1 of noise from the prior. Inferred noise far
+    /// from 1 has left the places where redraws come from.
+    pub replaced_square: f64,
 }
 
 /// A mean and how sure it is.
@@ -88,11 +92,12 @@ pub fn resample_layers<B: Backend, G: Learnable<B>>(
     check_layers(layers, latents)?;
     let images = images_of_noise(generator, base.clone());
     let values = images.len() / n;
-    let repeated = base.unsqueeze_dim::<3>(1).repeat_dim(1, redraws);
+    let repeated = base.clone().unsqueeze_dim::<3>(1).repeat_dim(1, redraws);
     let repeated: Tensor<B, 2> = repeated.reshape([n * redraws, d]);
     // Draw 0 is the noise of samples, which may be the base.
     let redraw = |draw: u64, columns: std::ops::Range<usize>| {
         let rows = n * redraws;
+        let replaced = host(base.clone().slice_dim(1, columns.clone()));
         let fresh = noise_of(seed, draw, [rows, columns.len()], &device);
         let noise = repeated.clone().slice_assign([0..rows, columns], fresh);
         let redrawn = images_of_noise(generator, noise);
@@ -105,6 +110,7 @@ pub fn resample_layers<B: Backend, G: Learnable<B>>(
             });
         Redrawn {
             change_by_image: change.collect(),
+            replaced_square: mean_square(&replaced),
             images: redrawn,
         }
     };
@@ -116,6 +122,11 @@ pub fn resample_layers<B: Backend, G: Learnable<B>>(
         all: redraw(layers.count() as u64 + 1, 0..d),
         base: images,
     })
+}
+
+fn mean_square(values: &[f32]) -> f64 {
+    let squares = values.iter().map(|value| f64::from(*value).powi(2));
+    squares.sum::<f64>() / values.len() as f64
 }
 
 pub(crate) fn check_layers(layers: &LatentLayers, latents: usize) -> Result<(), ChainError> {

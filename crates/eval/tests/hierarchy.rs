@@ -73,6 +73,9 @@ fn changes_and_their_errors_are_those_of_the_closed_form() {
             off < 4.0 * error,
             "{latents:?}: off by {off}, error {error}"
         );
+        // Of chi-squared numbers: a mean of n d of them.
+        let spread = (2.0 / (n * latents.len()) as f64).sqrt();
+        assert!((part.replaced_square - 1.0).abs() < 4.0 * spread);
         let r = redraws as f64;
         let variance = (8.0 + 2.0 * (r - 1.0)) / r * trace_of_square(&gram);
         let expected = (variance / n as f64).sqrt();
@@ -105,6 +108,8 @@ fn the_base_is_held() {
             "{off}"
         );
         assert_eq!(part.change().standard_error, None);
+        let norm: f64 = held.iter().map(|e| f64::from(*e).powi(2)).sum();
+        assert!((part.replaced_square - norm / held.len() as f64).abs() < 1e-9);
     }
     // The bottom layer does not reach the first six pixels.
     for image in found.layers[1].images.chunks_exact(PIXELS) {
