@@ -78,7 +78,8 @@ impl<B: Backend> ExplicitCurvature<B> {
     /// The posterior of `observation` under the present weights of `generator`.
     ///
     /// # Errors
-    /// If the generator's chain moves the latents themselves ([`Centred`](crate::Parameterisation::Centred)).
+    /// If the generator's chain moves the latents themselves
+    /// ([`Centred`](crate::Parameterisation::Centred)).
     pub fn new(
         generator: &MultiLayerGenerator<B>,
         observation: Observation<B>,
