@@ -63,7 +63,7 @@ impl fmt::Display for Report {
         let training = &self.training;
         write!(
             f,
-            "training: {} iterations of {} images, K = {}, step size {}, sigma {:?}",
+            "training: {} iterations of {} images, K = {}, step size {}, sigma {}",
             training.iterations,
             training.batch_size,
             training.langevin.steps,
