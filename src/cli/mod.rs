@@ -1,5 +1,5 @@
-//! The command line: `shortrun train | reconstruct | inpaint | sample | info | export | trace |
-//! step-size | selftest`.
+//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | info | export |
+//! trace | step-size | selftest`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -19,6 +19,7 @@ macro_rules! err {
 
 mod export;
 mod failure;
+mod hierarchy;
 mod info;
 mod inpaint;
 mod options;
@@ -60,6 +61,8 @@ enum Command {
     Reconstruct(reconstruct::ReconstructArgs),
     /// Hide pixels of images and let the model fill them in.
     Inpaint(inpaint::InpaintArgs),
+    /// Say and show what each layer of latents does to the image, and go from image to image.
+    Hierarchy(hierarchy::HierarchyArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
     /// Say what is in a run folder, or what a preset looks like.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::main(args, None),
         Command::Reconstruct(args) => args.reporting.run(args),
         Command::Inpaint(args) => args.reporting.run(args),
+        Command::Hierarchy(args) => args.reporting.run(args),
         Command::Sample(args) => args.reporting.run(args),
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),

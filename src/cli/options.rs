@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use shortrun_data::{DataSpec, Images, Split, read_npy};
-use shortrun_langevin::{ShortRun, StepSize};
+use shortrun_langevin::{Divergence, ShortRun, StepSize};
 
 use super::{Failure, run::LoadedRun};
 use crate::{backend::BackendName, run_config::DataConfig};
@@ -70,6 +73,16 @@ impl Chosen {
     }
 }
 
+/// Says that chains diverged, and what to do.
+pub(super) fn warn_of_divergence(found: Option<&Divergence>) {
+    if let Some(divergence) = found {
+        err!(
+            "warning: {:.0} % of the chains diverged; lower the step size (--step-size eta=…)",
+            100.0 * divergence.share
+        );
+    }
+}
+
 /// A count on the command line.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -77,6 +90,17 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(count) => Ok(count),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// One of these values, by its name; the help lists the names.
+pub(super) fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.map(name)).try_map(move |given| {
+        let found = all.into_iter().find(|value| name(*value) == given);
+        found.ok_or_else(|| format!("there is no {given}"))
+    })
 }
 
 /// Says before any work is done that a file could not be written in the end.

@@ -6,6 +6,7 @@ mod common;
 
 mod export;
 mod help;
+mod hierarchy;
 mod info;
 mod inpaint;
 mod reconstruct;
