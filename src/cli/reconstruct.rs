@@ -23,7 +23,7 @@ const SHOWN: usize = 256;
 #[derive(Debug, Args)]
 pub(super) struct ReconstructArgs {
     #[command(flatten)]
-    run: RunOption,
+    pub(super) run: RunOption,
     #[command(flatten)]
     data: DataOptions,
     #[command(flatten)]

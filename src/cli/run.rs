@@ -50,8 +50,13 @@ pub(super) fn newest_checkpoint(folder: &RunFolder) -> Result<Checkpoint, Failur
 }
 
 impl RunOption {
+    /// The folder.
+    pub(super) fn folder(&self) -> Result<RunFolder, Failure> {
+        Ok(RunFolder::open(&self.run)?)
+    }
+
     pub(super) fn load(&self) -> Result<LoadedRun, Failure> {
-        let folder = RunFolder::open(&self.run)?;
+        let folder = self.folder()?;
         let config = read_config(&folder)?;
         let mut checkpoint = newest_checkpoint(&folder)?;
         if let (true, Some((iteration, _))) = (self.best, checkpoint.state.best) {

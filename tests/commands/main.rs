@@ -9,6 +9,7 @@ mod help;
 mod info;
 mod inpaint;
 mod reconstruct;
+mod report;
 mod sample;
 mod step_size;
 mod trace;

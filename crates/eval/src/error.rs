@@ -38,6 +38,17 @@ pub enum EvalError {
         /// What the system or the encoder said.
         reason: String,
     },
+    /// A plot that cannot be drawn.
+    #[error("cannot plot '{title}': {reason}")]
+    Plot {
+        /// Its title.
+        title: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A picture that cannot be encoded.
+    #[error("cannot make a PNG: {0}")]
+    Picture(String),
     /// No images to look at.
     #[error("there are no images to look at; ask for a count of at least 1")]
     NoImages,
