@@ -10,13 +10,13 @@ use std::{fmt, path::PathBuf};
 use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
+use shortrun_stepsize_vi::ObjectiveName;
 
 use super::{
     Failure,
-    options::{ChainOptions, DataOptions, check_output},
+    options::{ChainOptions, DataOptions, check_output, one_of},
     report::Reporting,
     run::RunOption,
-    step_size::ObjectiveName,
 };
 use crate::backend::OnBackend;
 use pages::Pages;
@@ -48,7 +48,7 @@ pub(super) struct ReportArgs {
     every: u64,
     /// Objective of the step size whose curve is shown; exact takes from a second (preset quick) to
     /// minutes (released).
-    #[arg(long, value_enum, default_value_t = ObjectiveName::Exact)]
+    #[arg(long, value_name = "NAME", default_value = "exact", value_parser = one_of(ObjectiveName::ALL, ObjectiveName::name))]
     objective: ObjectiveName,
     /// Leave out the curve of that objective.
     #[arg(long, conflicts_with = "objective")]
