@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/html.rs"]
+mod html;
 
 mod export;
 mod help;

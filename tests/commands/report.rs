@@ -1,19 +1,16 @@
 use std::{fs, path::Path};
 
-use scraper::{Html, Selector};
+use crate::{common::*, html::Html, number};
 
-use crate::{common::*, number};
-
-/// The page of a command's report, parsed; it is well-formed and needs nothing but itself.
-fn page(folder: &Path, found: &serde_json::Value) -> (Html, String) {
+/// The page of a command's report; it is well-formed and needs nothing but itself.
+fn page(folder: &Path, found: &serde_json::Value) -> Html {
     let text = fs::read_to_string(folder.join(found["out"].as_str().unwrap())).unwrap();
-    let page = Html::parse_document(&text);
-    assert_eq!(page.errors, Vec::<String>::new());
-    for element in all(&page, "*") {
-        let element = element.value();
-        assert!(!["script", "iframe", "object", "embed", "base"].contains(&element.name()));
-        for (name, value) in element.attrs() {
-            match name {
+    let page = Html::read(&text);
+    for element in &page.0 {
+        let name = element.name.as_str();
+        assert!(!["script", "iframe", "object", "embed", "base"].contains(&name));
+        for (name, value) in &element.attributes {
+            match name.as_str() {
                 "src" => assert!(value.starts_with("data:image/"), "{value}"),
                 "href" => assert!(value.starts_with('#') || value == "data:,", "{value}"),
                 _ => assert!(
@@ -23,23 +20,25 @@ fn page(folder: &Path, found: &serde_json::Value) -> (Html, String) {
             }
         }
     }
-    for style in all(&page, "style") {
-        let style: String = style.text().collect();
-        assert!(!style.contains("url(") && !style.contains("@import"));
+    for style in page.all("", "style") {
+        assert!(!style.text().contains("url(") && !style.text().contains("@import"));
     }
-    (page, text)
+    page
 }
 
-fn all<'a>(page: &'a Html, selector: &str) -> Vec<scraper::ElementRef<'a>> {
-    page.select(&Selector::parse(selector).unwrap()).collect()
+/// All text of a section.
+fn text(page: &Html, section: &str) -> String {
+    let mut sections = page.0.iter();
+    sections
+        .find(|element| element.attribute("id") == section)
+        .unwrap()
+        .text()
 }
 
-fn text(page: &Html, selector: &str) -> String {
-    all(page, selector)
-        .iter()
-        .flat_map(|found| found.text())
-        .collect::<Vec<_>>()
-        .join(" ")
+/// Whether a browser is told to load it again.
+fn reloads(page: &Html) -> bool {
+    let mut metas = page.all("", "meta").into_iter();
+    metas.any(|meta| meta.attribute("http-equiv") == "refresh")
 }
 
 fn report(folder: &Path, run: &str) -> serde_json::Value {
@@ -64,7 +63,7 @@ fn report_shows_everything_and_how_it_came_about() {
         (&found["status"], found["checkpoint"].as_u64()),
         (&"finished".into(), Some(8))
     );
-    let (page, _) = page(here, &found);
+    let page = page(here, &found);
     for section in [
         "overview",
         "training",
@@ -78,16 +77,10 @@ fn report_shows_everything_and_how_it_came_about() {
         "configuration",
         "commands",
     ] {
-        assert_eq!(
-            all(&page, &format!("main > #{section} > h2")).len(),
-            1,
-            "{section}"
-        );
-        assert_eq!(
-            all(&page, &format!("nav a[href='#{section}']")).len(),
-            1,
-            "{section}"
-        );
+        assert_eq!(page.all(section, "h2").len(), 1, "{section}");
+        let links = page.all("", "a").into_iter();
+        let to_it = links.filter(|link| link.attribute("href") == format!("#{section}"));
+        assert_eq!(to_it.count(), 1, "{section}");
     }
     // Samples and training images; reconstructions; three masks; the evaluation's picture.
     for (section, pictures) in [
@@ -96,20 +89,16 @@ fn report_shows_everything_and_how_it_came_about() {
         ("inpainting", 3),
         ("evaluations", 1),
     ] {
-        assert_eq!(
-            all(&page, &format!("#{section} img")).len(),
-            pictures,
-            "{section}"
-        );
+        assert_eq!(page.all(section, "img").len(), pictures, "{section}");
     }
-    assert_eq!(all(&page, "#training svg").len(), 8);
-    assert_eq!(all(&page, "#step-size svg").len(), 1);
-    assert_eq!(all(&page, "meta[http-equiv=refresh]").len(), 0);
-    assert_eq!(all(&page, ".note").len(), 0, "{}", text(&page, ".note"));
-    assert!(text(&page, "#overview").contains("The user’s own images: the array tiny.npy"));
-    assert!(text(&page, "#configuration").contains("langevin.step_size.eta"));
-    let commands = all(&page, "#commands pre");
-    let commands: Vec<String> = commands.iter().map(|line| line.text().collect()).collect();
+    assert_eq!(page.all("training", "svg").len(), 8);
+    assert_eq!(page.all("step-size", "svg").len(), 1);
+    assert!(!reloads(&page));
+    assert_eq!(page.class("", "note"), "");
+    assert!(text(&page, "overview").contains("The user’s own images: the array tiny.npy"));
+    assert!(text(&page, "configuration").contains("langevin.step_size.eta"));
+    let commands = page.all("commands", "pre");
+    let commands: Vec<String> = commands.iter().map(|line| line.text()).collect();
     assert_eq!(commands.len(), 3, "{commands:?}");
     assert!(
         commands[0].contains("--set 'generator.latents=[2, 3]'"),
@@ -122,7 +111,7 @@ fn report_shows_everything_and_how_it_came_about() {
         commands[1]
     );
     assert!(commands[2].contains(" report --run run"), "{}", commands[2]);
-    assert!(text(&page, "#commands").contains("Burn 0.21.0, flex on"));
+    assert!(text(&page, "commands").contains("Burn 0.21.0, flex on"));
 }
 
 #[test]
@@ -133,11 +122,18 @@ fn report_escapes_what_others_named() {
     fs::create_dir(here.join(name).join("evaluations")).unwrap();
     fs::write(here.join(name).join("evaluations/<i>.json"), "<u>").unwrap();
     let found = json(here, &["report", "--run", name, "--no-objective", "--json"]);
-    let (page, _) = page(here, &found);
-    assert_eq!(text(&page, "h1"), format!("Run {name}"));
-    assert!(text(&page, "#commands pre").contains("<img src=x>"));
-    assert!(text(&page, "#evaluations h3").contains("<i>"));
-    assert_eq!(all(&page, "b, i, u").len(), 0);
+    let page = page(here, &found);
+    assert_eq!(page.all("", "h1")[0].text(), format!("Run {name}"));
+    assert!(
+        page.all("commands", "pre")[0]
+            .text()
+            .contains("<img src=x>")
+    );
+    assert!(page.all("evaluations", "h3")[0].text().contains("<i>"));
+    // A picture of theirs would not have passed `page`.
+    for name in ["b", "i", "u"] {
+        assert_eq!(page.all("", name).len(), 0, "{name}");
+    }
 }
 
 #[test]
@@ -155,10 +151,10 @@ fn report_of_a_run_that_was_cut_off_shows_what_there_is() {
         (&found["status"], &found["checkpoint"]),
         (&"cut off".into(), &serde_json::Value::Null)
     );
-    let (whole, _) = page(here, &found);
-    assert_eq!(all(&whole, "#training svg").len(), 8);
-    assert_eq!(all(&whole, "img").len(), 0);
-    let notes = text(&whole, ".note");
+    let whole = page(here, &found);
+    assert_eq!(whole.all("training", "svg").len(), 8);
+    assert_eq!(whole.all("", "img").len(), 0);
+    let notes = whole.class("", "note");
     for said in [
         "No checkpoint yet",
         "Cut off",
@@ -169,8 +165,12 @@ fn report_of_a_run_that_was_cut_off_shows_what_there_is() {
 
     // Before the first line.
     fs::remove_file(run.join("metrics.jsonl")).unwrap();
-    let (empty, _) = page(here, &report(here, "run"));
-    assert!(text(&empty, "#training .note").contains("Nothing has been logged yet"));
+    let empty = page(here, &report(here, "run"));
+    assert!(
+        empty
+            .class("training", "note")
+            .contains("Nothing has been logged yet")
+    );
 }
 
 #[test]
@@ -178,9 +178,9 @@ fn report_without_its_images_shows_the_rest_and_wrong_flags_are_refused() {
     let folder = trained();
     let here = folder.path();
     fs::remove_file(here.join("tiny.npy")).unwrap();
-    let (page, _) = page(here, &report(here, "run"));
-    assert_eq!(all(&page, "#samples img").len(), 1);
-    assert!(text(&page, "#reconstructions .note").contains("tiny.npy"));
+    let page = page(here, &report(here, "run"));
+    assert_eq!(page.all("samples", "img").len(), 1);
+    assert!(page.class("reconstructions", "note").contains("tiny.npy"));
 
     let error = refused(here, &["report", "--run", "nowhere"], 1);
     assert!(error.contains("nowhere holds no run"), "{error}");
@@ -223,9 +223,9 @@ fn report_watches_a_run_until_it_ends() {
         assert_eq!(watch.try_wait().unwrap(), None);
         sleep(Duration::from_millis(5));
     }
-    let during = Html::parse_document(&fs::read_to_string(&out).unwrap());
-    assert_eq!(all(&during, "meta[http-equiv=refresh]").len(), 1);
-    assert!(text(&during, "#overview .note").contains("Still training"));
+    let during = Html::read(&fs::read_to_string(&out).unwrap());
+    assert!(reloads(&during));
+    assert!(during.class("overview", "note").contains("Still training"));
     let interrupt = Command::new("kill")
         .args(["-INT", &training.id().to_string()])
         .status();
@@ -236,7 +236,7 @@ fn report_watches_a_run_until_it_ends() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(found["status"], "stopped");
     assert!(found["written"].as_u64() >= Some(2));
-    let (after, _) = page(here, &found);
-    assert_eq!(all(&after, "meta[http-equiv=refresh]").len(), 0);
-    assert_eq!(all(&after, "#step-size svg").len(), 1);
+    let after = page(here, &found);
+    assert!(!reloads(&after));
+    assert_eq!(after.all("step-size", "svg").len(), 1);
 }

@@ -20,8 +20,9 @@ pub enum Status {
 }
 
 impl Status {
-    /// How the run in a folder stands, whose metrics are `records`.
-    pub fn of(folder: &RunFolder, records: &[Record]) -> Self {
+    /// How the run in a folder stands, whose metrics are `records`, and which is to do so many
+    /// `iterations`.
+    pub fn of(folder: &RunFolder, records: &[Record], iterations: u64) -> Self {
         if folder.is_training() {
             return Self::Running;
         }
@@ -29,6 +30,7 @@ impl Status {
         match Summary::read(folder) {
             // Else it is that of a session before the last.
             Some(summary) if summary.iterations >= logged => match summary.ending {
+                Ending::Finished if summary.iterations < iterations => Self::CutOff,
                 Ending::Finished => Self::Finished,
                 Ending::Stopped => Self::Stopped,
                 Ending::Diverged => Self::Diverged,

@@ -65,7 +65,7 @@ impl<B: Backend> Pages<B> {
         let config = read_config(&self.folder)?;
         // A run that has only just begun has no metrics.
         let records = MetricsLog::read(&self.folder).unwrap_or_default();
-        let status = Status::of(&self.folder, &records);
+        let status = Status::of(&self.folder, &records, config.training.iterations);
         let run = self.args.run.load();
         let state = run.as_ref().ok().map(|run| &run.checkpoint.state);
         let checkpoint = state.map(|state| state.iteration);
