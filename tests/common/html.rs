@@ -1,4 +1,5 @@
 //! HTML as a flat list of elements, read by a tokenizer that follows the standard; nothing is mended.
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -67,7 +68,7 @@ impl Html {
                 }
                 Token::Doctype(_) => assert!(elements.is_empty()),
                 Token::Comment(_) => {}
-                Token::Error(error) => panic!("{error}"),
+                Token::Error(error) => panic!("{error:?}"),
             }
         }
         assert!(open.is_empty());

@@ -169,8 +169,14 @@ impl Panel {
             chart.draw_series(dots)?;
         }
         if self.series.len() > 1 || self.mark.is_some() {
+            // A marked curve has its lowest point inside: above that is room.
+            let place = match self.mark {
+                Some(_) => SeriesLabelPosition::UpperMiddle,
+                None => SeriesLabelPosition::MiddleRight,
+            };
             chart
                 .configure_series_labels()
+                .position(place)
                 .background_style(WHITE.mix(0.85))
                 .border_style(BLACK.mix(0.3))
                 .label_font(("sans-serif", 13))

@@ -6,13 +6,22 @@ pub fn number(value: f64) -> String {
     if value == value.trunc() && size < 1e9 {
         return format!("{value}");
     }
-    if !value.is_finite() || !(1e-3..1e6).contains(&size) {
-        return format!("{value:.3e}");
+    if !value.is_finite() {
+        return value.to_string();
+    }
+    if !(1e-3..1e6).contains(&size) {
+        let text = format!("{value:.3e}");
+        let (figures, power) = text.split_once('e').unwrap_or((&text, "0"));
+        return format!("{}e{power}", short(figures));
     }
     let decimals = (3 - size.log10().floor() as i32).max(0) as usize;
-    let text = format!("{value:.decimals$}");
+    short(&format!("{value:.decimals$}")).to_owned()
+}
+
+/// Without zeros at the end of a fraction.
+fn short(text: &str) -> &str {
     if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        text.trim_end_matches('0').trim_end_matches('.')
     } else {
         text
     }
@@ -44,10 +53,10 @@ mod tests {
             (-3.0, "-3"),
             (0.019_999_99, "0.02"),
             (0.001_25, "0.00125"),
-            (1.25e-5, "1.250e-5"),
+            (1.25e-5, "1.25e-5"),
             (-292.84, "-292.8"),
             (123_456.7, "123457"),
-            (1e12, "1.000e12"),
+            (1e12, "1e12"),
             (f64::NAN, "NaN"),
         ];
         for (value, text) in cases {

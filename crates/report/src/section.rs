@@ -6,7 +6,7 @@ use shortrun_eval::Panel;
 use crate::{Picture, Table};
 
 /// Width and height of a plot, small enough for its text to be read on a phone.
-const PLOT: (u32, u32) = (460, 310);
+const PLOT: (u32, u32) = (420, 290);
 
 /// A section: text, tables, plots and pictures in the order in which they were added.
 #[derive(Clone, Debug)]
@@ -36,16 +36,16 @@ impl Section {
         self.id
     }
 
-    /// Adds a paragraph.
+    /// Adds a paragraph; what stands between backticks is set as code.
     #[must_use]
     pub fn text(self, text: impl ToString) -> Self {
-        self.add(html! { p { (text.to_string()) } })
+        self.add(html! { p { (with_code(&text.to_string())) } })
     }
 
     /// Adds a remark that should not be missed: what is not there, or to be taken with care.
     #[must_use]
     pub fn note(self, text: impl ToString) -> Self {
-        self.add(html! { p.note { (text.to_string()) } })
+        self.add(html! { p.note { (with_code(&text.to_string())) } })
     }
 
     /// Adds a heading within the section.
@@ -99,6 +99,15 @@ impl Section {
                 h2 { (self.title) }
                 @for part in &self.body { (part) }
             }
+        }
+    }
+}
+
+/// Text, with what stands between backticks set as code.
+fn with_code(text: &str) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
 }

@@ -23,7 +23,19 @@ fn flatten(parent: &str, settings: &Settings, rows: &mut Vec<(String, String)>) 
         match value {
             Value::Table(settings) => flatten(&format!("{key}."), settings, rows),
             Value::String(text) => rows.push((key, text.clone())),
+            Value::Float(value) => rows.push((key, float(*value))),
             value => rows.push((key, value.to_string())),
         }
+    }
+}
+
+/// A number in full; one of single precision with the figures that it has.
+fn float(value: f64) -> String {
+    let single = value as f32;
+    match (f64::from(single) == value, value.abs() < 1e-3) {
+        (true, true) => format!("{single:e}"),
+        (true, false) => single.to_string(),
+        (false, true) => format!("{value:e}"),
+        (false, false) => value.to_string(),
     }
 }

@@ -29,7 +29,7 @@ impl Table {
     pub(crate) fn markup(&self) -> Markup {
         html! {
             div.table {
-                table {
+                table.facts[self.head.is_empty()] {
                     @if !self.head.is_empty() {
                         thead { tr { @for name in &self.head { th scope="col" { (name) } } } }
                     }
@@ -62,7 +62,7 @@ fn nested(value: &Value, depth: usize) -> Markup {
     match value {
         Value::Object(fields) if depth < DEPTH => html! {
             div.table {
-                table {
+                table.facts {
                     tbody {
                         @for (name, value) in fields {
                             tr {

@@ -221,8 +221,7 @@ impl<B: Backend> Looker<'_, B> {
         Ok(section
             .text(format!(
                 "The chain sees some pixels only. Rows: original, occluded, inpainted by one chain, mean \
-                 of {CHAINS} chains, their standard deviation (black is none); {} images at most, {}.",
-                INPAINTED,
+                 of {CHAINS} chains, their standard deviation (black is none); {}.",
                 self.chain()
             ))
             .pictures(&pictures)
