@@ -1,5 +1,5 @@
-//! The command line: `shortrun train | reconstruct | inpaint | sample | info | export | trace |
-//! step-size | report`.
+//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | info | export |
+//! trace | step-size | report`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -19,6 +19,7 @@ macro_rules! err {
 
 mod export;
 mod failure;
+mod hierarchy;
 mod info;
 mod inpaint;
 mod interrupt;
@@ -61,6 +62,8 @@ enum Command {
     Reconstruct(reconstruct::ReconstructArgs),
     /// Hide pixels of images and let the model fill them in.
     Inpaint(inpaint::InpaintArgs),
+    /// Say and show what each layer of latents does to the image, and go from image to image.
+    Hierarchy(hierarchy::HierarchyArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
     /// Say what is in a run folder, or what a preset looks like.
@@ -81,12 +84,16 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
         Command::Reconstruct(args) => {
-            let run = args.run.clone();
+            let run = args.subject.run.clone();
             args.reporting.run_kept("reconstruct", &run, args)
         }
         Command::Inpaint(args) => {
-            let run = args.run.clone();
+            let run = args.subject.run.clone();
             args.reporting.run_kept("inpaint", &run, args)
+        }
+        Command::Hierarchy(args) => {
+            let run = args.subject.run.clone();
+            args.reporting.run_kept("hierarchy", &run, args)
         }
         Command::Sample(args) => {
             let run = args.run.clone();

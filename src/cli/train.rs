@@ -12,8 +12,7 @@ use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
 use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig, TrainError};
 
 use super::{
-    Exit, Failure, interrupt::stop_on_interrupt, options::BackendOption, run::read_config,
-    versions::invocation,
+    Exit, Failure, interrupt::stop_on_interrupt, options::BackendOption, versions::invocation,
 };
 use crate::{
     backend::{BackendName, OnBackend},
@@ -203,7 +202,7 @@ impl Plan {
     fn resume(args: &TrainArgs, backend: BackendName) -> Result<Self, Failure> {
         let folder = args.run.clone().unwrap_or_default();
         let opened = RunFolder::open(&folder)?;
-        let mut config = read_config(&opened)?;
+        let mut config = RunConfig::read(&opened)?;
         let layers = args.layers()?;
         let other = |difference: String| TrainError::OtherRun {
             path: folder.clone(),

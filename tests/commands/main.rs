@@ -8,6 +8,7 @@ mod html;
 
 mod export;
 mod help;
+mod hierarchy;
 mod info;
 mod inpaint;
 mod reconstruct;

@@ -67,10 +67,13 @@ pub(super) fn look<B: Backend>(
     whole: bool,
     device: &B::Device,
 ) -> Result<Looks, Failure> {
-    let inference = run.inference(&args.chain)?;
-    let chosen = args.data.load_first(run, args.data.count(DEFAULT_COUNT));
+    let inference = run.inference(&args.subject.chain)?;
+    let chosen = args
+        .subject
+        .data
+        .load_first(run, args.subject.data.count(DEFAULT_COUNT));
     let chosen = match chosen {
-        Err(error) if args.data.given() => return Err(error),
+        Err(error) if args.subject.data.given() => return Err(error),
         chosen => chosen,
     };
     let generator = run.generator::<Autodiff<B>>(device)?;
@@ -109,7 +112,7 @@ pub(super) fn look<B: Backend>(
         data: chosen.ok().map(|chosen| LookedAt {
             name: chosen.name,
             provenance: chosen.provenance,
-            other: args.data.given(),
+            other: args.subject.data.given(),
         }),
     })
 }
@@ -239,9 +242,9 @@ impl<B: Backend> Looker<'_, B> {
             return Ok(section.text("The curve of the objective follows when training has ended."));
         }
         let found = StepSizeArgs::grid(
-            self.args.run.clone(),
-            self.args.data.with_count(OBJECTIVE_IMAGES),
-            self.args.chain.clone(),
+            self.args.subject.run.clone(),
+            self.args.subject.data.with_count(OBJECTIVE_IMAGES),
+            self.args.subject.chain.clone(),
             self.args.objective,
             &ETAS,
             self.args.reporting,

@@ -14,9 +14,9 @@ use shortrun_stepsize_vi::ObjectiveName;
 
 use super::{
     Failure,
-    options::{ChainOptions, DataOptions, check_output, one_of},
+    options::{check_output, one_of},
     report::Reporting,
-    run::RunOption,
+    run::Subject,
 };
 use crate::backend::OnBackend;
 use pages::Pages;
@@ -25,11 +25,7 @@ use pages::Pages;
 #[derive(Clone, Debug, Args)]
 pub(super) struct ReportArgs {
     #[command(flatten)]
-    run: RunOption,
-    #[command(flatten)]
-    data: DataOptions,
-    #[command(flatten)]
-    chain: ChainOptions,
+    subject: Subject,
     /// Page to write [default: RUN/report.html].
     #[arg(long, value_name = "FILE.html")]
     out: Option<PathBuf>,
@@ -94,7 +90,7 @@ impl OnBackend for ReportArgs {
     type Output = Result<Report, Failure>;
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let folder = self.run.folder()?;
+        let folder = self.subject.run.folder()?;
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| folder.path().join("report.html"));
         check_output(&out, "html")?;

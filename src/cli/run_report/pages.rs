@@ -18,10 +18,9 @@ use super::{
     looks::{self, Looks},
     origin,
 };
-use crate::cli::{
-    Failure,
-    run::{LoadedRun, read_config},
-    versions::invocation,
+use crate::{
+    cli::{Failure, run::LoadedRun, versions::invocation},
+    run_config::RunConfig,
 };
 
 /// The evaluation that has a section of its own.
@@ -46,7 +45,7 @@ impl<B: Backend> Pages<B> {
         out: PathBuf,
         device: B::Device,
     ) -> Result<Self, Failure> {
-        let generator = read_config(&folder)?.generator;
+        let generator = RunConfig::read(&folder)?.generator;
         let parameters = Summary::of(&generator.try_init::<B>(0, &device)?).total;
         Ok(Self {
             args,
@@ -62,11 +61,11 @@ impl<B: Backend> Pages<B> {
     /// Writes the page of the run as it is now. `refresh`: that of a run that is being watched, and
     /// the seconds until the page should be loaded again.
     pub(super) fn write(&mut self, refresh: Option<u64>) -> Result<Report, Failure> {
-        let config = read_config(&self.folder)?;
+        let config = RunConfig::read(&self.folder)?;
         // A run that has only just begun has no metrics.
         let records = MetricsLog::read(&self.folder).unwrap_or_default();
         let status = Status::of(&self.folder, &records, config.training.iterations);
-        let run = self.args.run.load();
+        let run = self.args.subject.run.load();
         let state = run.as_ref().ok().map(|run| &run.checkpoint.state);
         let checkpoint = state.map(|state| state.iteration);
         let source = config.data.spec()?.source;
