@@ -17,6 +17,7 @@
 //! | [`train`] | learning, checkpoints, metrics |
 //! | [`stepsize_vi`] | tuning the chain's step size, on any posterior |
 //! | [`eval`] | reconstruction, synthesis, traces |
+//! | [`report`] | one HTML page about a run |
 //! | [`backend`] | picking one of the compiled backends by name |
 //! | [`run`] | opening a run folder |
 //! | [`run_config`] | `config.toml` |
@@ -65,5 +66,6 @@ pub use shortrun_data as data;
 pub use shortrun_eval as eval;
 pub use shortrun_langevin as langevin;
 pub use shortrun_model as model;
+pub use shortrun_report as report;
 pub use shortrun_stepsize_vi as stepsize_vi;
 pub use shortrun_train as train;

@@ -37,6 +37,9 @@ pub enum Failure {
     /// A step size cannot be looked for as asked.
     #[error(transparent)]
     Objective(#[from] shortrun_stepsize_vi::ObjectiveError),
+    /// A page cannot be made.
+    #[error(transparent)]
+    Report(#[from] shortrun_report::ReportError),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),

@@ -31,7 +31,7 @@ const ROWS: usize = 8;
 #[derive(Debug, Args)]
 pub(super) struct HierarchyArgs {
     #[command(flatten)]
-    subject: Subject,
+    pub(super) subject: Subject,
     /// Start from samples of the prior, and not from latents inferred from images.
     #[arg(long, conflicts_with_all = ["data", "data_dir", "split", "langevin_steps", "step_size"])]
     from_prior: bool,

@@ -23,7 +23,7 @@ const SHOWN: usize = 64;
 #[derive(Debug, Args)]
 pub(super) struct InpaintArgs {
     #[command(flatten)]
-    subject: Subject,
+    pub(super) subject: Subject,
     /// What to hide: center:SIDE, left, right, top, bottom, random:RATE, blocks:COUNTxSIDE, or a
     /// .png of the images' size (dark pixels are hidden).
     #[arg(long, value_name = "MASK")]
@@ -122,13 +122,10 @@ impl OnBackend for InpaintArgs {
         let seconds = begun.elapsed().as_secs_f64();
         let shape = chosen.images.shape();
         let shown = count.min(SHOWN) * shape.values();
-        // Deviations lie in [0, 1]: black is none.
-        let deviation: Vec<f32> = found.deviation.iter().map(|d| 2.0 * d - 1.0).collect();
-        let mut rows = vec![&found.originals, &found.occluded, &found.inpainted];
-        if self.samples > 1 {
-            rows.extend([&found.mean, &deviation]);
-        }
-        let rows: Vec<&[f32]> = rows.into_iter().map(|row| &row[..shown]).collect();
+        let rows = found.rows();
+        // One chain has no mean and no deviation.
+        let kinds = if self.samples > 1 { 5 } else { 3 };
+        let rows: Vec<&[f32]> = rows[..kinds].iter().map(|row| &row[..shown]).collect();
         Grid::stacks(shape, 8, &rows).write_png(&out)?;
         let finite = |mse: f64| mse.is_finite().then_some(mse);
         Ok(Report {

@@ -1,5 +1,5 @@
 //! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | info | export |
-//! trace | step-size | selftest`.
+//! trace | step-size | report | selftest`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -22,16 +22,19 @@ mod failure;
 mod hierarchy;
 mod info;
 mod inpaint;
+mod interrupt;
 mod options;
 mod reconstruct;
 mod report;
 mod run;
+mod run_report;
 mod sample;
 #[cfg(feature = "flex")]
 mod selftest;
 mod step_size;
 mod trace;
 mod train;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -73,6 +76,8 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Find the step size for which the chain comes closest to the posterior.
     StepSize(step_size::StepSizeArgs),
+    /// Write all there is to see of a run as one HTML page.
+    Report(run_report::ReportArgs),
     /// Check a backend's numbers against automatic differentiation on the CPU.
     #[cfg(feature = "flex")]
     Selftest(selftest::SelftestArgs),
@@ -83,14 +88,30 @@ pub fn main() -> ExitCode {
     start_log();
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
-        Command::Reconstruct(args) => args.reporting.run(args),
-        Command::Inpaint(args) => args.reporting.run(args),
-        Command::Hierarchy(args) => args.reporting.run(args),
-        Command::Sample(args) => args.reporting.run(args),
+        Command::Reconstruct(args) => {
+            let run = args.subject.run.clone();
+            args.reporting.run_kept("reconstruct", &run, args)
+        }
+        Command::Inpaint(args) => {
+            let run = args.subject.run.clone();
+            args.reporting.run_kept("inpaint", &run, args)
+        }
+        Command::Hierarchy(args) => {
+            let run = args.subject.run.clone();
+            args.reporting.run_kept("hierarchy", &run, args)
+        }
+        Command::Sample(args) => {
+            let run = args.run.clone();
+            args.reporting.run_kept("sample", &run, args)
+        }
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),
         Command::Trace(args) => args.reporting.run(args),
-        Command::StepSize(args) => args.reporting.run(args),
+        Command::StepSize(args) => {
+            let run = args.run.clone();
+            args.reporting.run_kept("step-size", &run, args)
+        }
+        Command::Report(args) => args.reporting.run(args),
         #[cfg(feature = "flex")]
         Command::Selftest(args) => args.reporting.run_and_judge(args, selftest::Report::exit),
     };

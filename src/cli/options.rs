@@ -58,12 +58,22 @@ enum SplitName {
 /// Images, and where they came from.
 pub(super) struct Chosen {
     pub(super) images: Images,
+    /// A short name, such as `svhn`.
+    pub(super) name: String,
     pub(super) provenance: String,
     /// What the images are a split of; nothing for a whole array.
     spec: Option<DataSpec>,
 }
 
 impl Chosen {
+    /// The first `count` images of the training split; of a whole array its own.
+    pub(super) fn training_images(&self, count: usize) -> Result<Images, Failure> {
+        match &self.spec {
+            None => Ok(self.images.clone()),
+            Some(spec) => Ok(spec.load_split(Split::Train, Some(count))?.images),
+        }
+    }
+
     /// The image to compare with: the mean of the training split; of a whole array its own.
     pub(super) fn mean_image(&self) -> Result<Vec<f32>, Failure> {
         match &self.spec {
@@ -122,6 +132,19 @@ pub(super) fn check_output(path: &Path, extension: &str) -> Result<(), Failure> 
 }
 
 impl DataOptions {
+    /// The same with another number of images.
+    pub(super) fn with_count(&self, count: usize) -> Self {
+        Self {
+            count: Some(count),
+            ..self.clone()
+        }
+    }
+
+    /// Whether other images, or another place of them, were asked for.
+    pub(super) fn given(&self) -> bool {
+        self.data.is_some() || self.data_dir.is_some()
+    }
+
     /// How many images.
     pub(super) fn count(&self, default: usize) -> usize {
         self.count.unwrap_or(default)
@@ -156,8 +179,10 @@ impl DataOptions {
                 images.to_rgb()
             };
             let images = images.resize(generator.image_size)?;
+            let name = path.file_name().unwrap_or(path.as_os_str());
             return Ok(Chosen {
                 spec: None,
+                name: name.to_string_lossy().into_owned(),
                 provenance: format!("{}, all images", path.display()),
                 images,
             });
@@ -169,6 +194,7 @@ impl DataOptions {
         let part = spec.load_split(split, Some(count))?;
         Ok(Chosen {
             images: part.images,
+            name: part.name,
             provenance: part.provenance,
             spec: Some(spec),
         })

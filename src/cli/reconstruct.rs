@@ -23,7 +23,7 @@ const SHOWN: usize = 256;
 #[derive(Debug, Args)]
 pub(super) struct ReconstructArgs {
     #[command(flatten)]
-    subject: Subject,
+    pub(super) subject: Subject,
     /// Picture to write: originals above reconstructions, of the first 256 images at most [default:
     /// RUN/reconstruct.png].
     #[arg(long, value_name = "FILE.png")]

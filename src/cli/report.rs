@@ -5,9 +5,10 @@ use std::fmt::{self, Display};
 use clap::Args;
 use serde::Serialize;
 use shortrun_langevin::{StepSize, StepSizes};
+use shortrun_train::Evaluated;
 
-use super::{Exit, Failure, options::BackendOption};
-use crate::backend::OnBackend;
+use super::{Exit, Failure, options::BackendOption, run::RunOption, versions::invocation};
+use crate::backend::{BackendName, OnBackend};
 
 /// Where to work, and how to say the result.
 #[derive(Clone, Copy, Debug, Args)]
@@ -35,13 +36,54 @@ impl Reporting {
         judge: impl FnOnce(&R) -> Exit,
     ) -> Result<Exit, Failure> {
         let report = self.backend.name()?.run(work)??;
+        self.print(&report)?;
+        Ok(judge(&report))
+    }
+
+    /// As [`run`](Self::run), and keeps the report in the run's folder, where `shortrun report` finds
+    /// what the command `name` found out.
+    pub(super) fn run_kept<R: Serialize + Display>(
+        self,
+        name: &str,
+        run: &RunOption,
+        work: impl OnBackend<Output = Result<R, Failure>>,
+    ) -> Result<Exit, Failure> {
+        let backend = self.backend.name()?;
+        let report = backend.run(work)??;
+        if let Err(reason) = keep(name, run, backend, &report) {
+            // Somebody else's run may be read-only.
+            err!("warning: the result is not kept in the run folder: {reason}");
+        }
+        self.print(&report)?;
+        Ok(Exit::Done)
+    }
+
+    /// Where the work is done.
+    pub(super) fn backend(self) -> Result<BackendName, Failure> {
+        self.backend.name()
+    }
+
+    fn print<R: Serialize + Display>(self, report: &R) -> Result<(), Failure> {
         if self.json {
-            out!("{}", to_json(&report)?);
+            out!("{}", to_json(report)?);
         } else {
             out!("{report}");
         }
-        Ok(judge(&report))
+        Ok(())
     }
+}
+
+fn keep(
+    name: &str,
+    run: &RunOption,
+    backend: BackendName,
+    report: &impl Serialize,
+) -> Result<(), Failure> {
+    let folder = run.folder()?;
+    let report = serde_json::to_value(report).map_err(|e| Failure::Other(e.to_string()))?;
+    let looked_at = report["checkpoint"].as_u64().unwrap_or(0);
+    let evaluated = Evaluated::new(&folder, invocation(looked_at, backend), report);
+    Ok(folder.keep(name, &evaluated)?)
 }
 
 /// One JSON object, indented.

@@ -6,6 +6,7 @@ use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
 use shortrun_eval::Inference;
 use shortrun_model::MultiLayerGenerator;
+use shortrun_train::RunFolder;
 
 use super::{
     Failure,
@@ -25,6 +26,11 @@ pub(super) struct RunOption {
 }
 
 impl RunOption {
+    /// The folder.
+    pub(super) fn folder(&self) -> Result<RunFolder, Failure> {
+        Ok(RunFolder::open(&self.run)?)
+    }
+
     pub(super) fn load(&self) -> Result<LoadedRun, Failure> {
         let run = LoadedRun::open(&self.run)?;
         warn_of_damage(&run.damaged);

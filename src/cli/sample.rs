@@ -16,7 +16,7 @@ use crate::backend::OnBackend;
 #[derive(Debug, Args)]
 pub(super) struct SampleArgs {
     #[command(flatten)]
-    run: RunOption,
+    pub(super) run: RunOption,
     /// How many images.
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = at_least_one)]
     count: usize,

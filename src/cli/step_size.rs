@@ -24,12 +24,14 @@ use crate::backend::OnBackend;
 
 /// Images looked at unless `--count` says otherwise.
 const DEFAULT_COUNT: usize = 8;
+/// MiB.
+const DEFAULT_MEMORY: usize = 1024;
 
 /// Arguments of `shortrun step-size`.
 #[derive(Debug, Args)]
 pub(super) struct StepSizeArgs {
     #[command(flatten)]
-    run: RunOption,
+    pub(super) run: RunOption,
     #[command(flatten)]
     data: DataOptions,
     #[command(flatten)]
@@ -59,7 +61,7 @@ pub(super) struct StepSizeArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     held_out: Option<usize>,
     /// Memory for Hessians and their products, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = at_least_one)]
+    #[arg(long, value_name = "MIB", default_value_t = DEFAULT_MEMORY, value_parser = at_least_one)]
     memory: usize,
     /// Plot to write: the objective against the step size and, of a run that tuned its step, the
     /// step size against the iteration.
@@ -70,6 +72,32 @@ pub(super) struct StepSizeArgs {
 }
 
 impl StepSizeArgs {
+    /// One step size for all steps, tried on a grid of etas.
+    pub(super) fn grid(
+        run: RunOption,
+        data: DataOptions,
+        chain: ChainOptions,
+        objective: ObjectiveName,
+        etas: &[f64],
+        reporting: Reporting,
+    ) -> Self {
+        Self {
+            run,
+            data,
+            chain,
+            objective,
+            search: SearchName::Grid,
+            per: Arrangement::Constant,
+            grid: Some(etas.to_vec()),
+            lanczos_steps: None,
+            probes: None,
+            held_out: None,
+            memory: DEFAULT_MEMORY,
+            plot: None,
+            reporting,
+        }
+    }
+
     /// `seed`: of the probes, beside that of starts and noise.
     fn objective(&self, seed: u64) -> Objective {
         let defaults = LanczosConfig::default();
@@ -108,11 +136,11 @@ impl StepSizeArgs {
 
 /// One point of the curve.
 #[derive(Serialize)]
-struct Tried {
+pub(super) struct Tried {
     #[serde(flatten)]
-    step_size: StepSizeReport,
+    pub(super) step_size: StepSizeReport,
     /// Nats an image; null if a chain exploded.
-    objective: f64,
+    pub(super) objective: f64,
     #[serde(flatten)]
     parts: Parts,
     /// dF / d log s.
@@ -131,34 +159,37 @@ struct HeldOut {
 
 #[derive(Serialize)]
 pub(super) struct Report {
-    objective: &'static str,
+    pub(super) objective: &'static str,
     search: &'static str,
     per: &'static str,
-    images: usize,
-    steps: usize,
-    sigma: f64,
+    pub(super) images: usize,
+    pub(super) steps: usize,
+    pub(super) sigma: f64,
     checkpoint: u64,
     data: String,
     /// The optimum.
-    step_size: StepSizeReport,
+    pub(super) step_size: StepSizeReport,
     /// The objective there, nats an image.
-    value: f64,
+    pub(super) value: f64,
     parts: Parts,
     /// Smallest |eigenvalue| of any factor of the chain's Jacobian there.
     smallest_eigenvalue: Option<f64>,
     /// Standard error of the value that random probes cause.
     probe_error: Option<f64>,
     /// Whether the search ended by its own rule and not at an edge.
-    converged: bool,
+    pub(super) converged: bool,
     /// The run's own step size, and the objective there.
-    own_step_size: StepSizeReport,
-    own_value: f64,
+    pub(super) own_step_size: StepSizeReport,
+    pub(super) own_value: f64,
     held_out: Option<HeldOut>,
-    curve: Vec<Tried>,
+    pub(super) curve: Vec<Tried>,
     /// Of one evaluation, in gradients of one image.
     gradient_evaluations: usize,
-    seconds: f64,
+    pub(super) seconds: f64,
     plot: Option<PathBuf>,
+    /// The curve as a plot.
+    #[serde(skip)]
+    pub(super) panel: Panel,
 }
 
 impl fmt::Display for Report {
@@ -293,8 +324,9 @@ impl OnBackend for StepSizeArgs {
                 },
             )?)
         };
+        let panel = curve(&found, objective, (own.mean().eta(), own_value));
         if let Some(path) = &self.plot {
-            plot(&found, objective, &run)?.write_svg(path)?;
+            plot(panel.clone(), &run)?.write_svg(path)?;
         }
         let smallest = found.evaluation.determinants.as_ref().map(|determinants| {
             let all = determinants.smallest_eigenvalue.iter().flatten();
@@ -331,12 +363,13 @@ impl OnBackend for StepSizeArgs {
                 })
                 .collect(),
             plot: self.plot,
+            panel,
         })
     }
 }
 
-/// The objective against the step size; of a run that tuned its step, that against the iteration.
-fn plot(found: &Found, objective: Objective, run: &LoadedRun) -> Result<Plot, Failure> {
+/// The objective against the step size, with the run's own eta and its value.
+fn curve(found: &Found, objective: Objective, own: (f64, f64)) -> Panel {
     let mut points: Vec<(f64, f64)> = found
         .curve
         .iter()
@@ -344,17 +377,31 @@ fn plot(found: &Found, objective: Objective, run: &LoadedRun) -> Result<Plot, Fa
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     let best = found.step_sizes.mean().eta();
-    let mut panels = vec![Panel {
+    let limit = cliff(&points);
+    let series = |name: &str, mut points: Vec<(f64, f64)>| {
+        points.retain(|(_, value)| *value <= limit || !limit.is_finite());
+        Series {
+            name: name.to_owned(),
+            points,
+        }
+    };
+    Panel {
         title: format!("{} objective of the step size", objective.name()),
         x: "eta (noise of a step; drift s = eta²/2)".to_owned(),
         y: "nats an image".to_owned(),
         log_x: true,
         mark: Some((best, format!("best: eta = {best:.4}"))),
-        series: vec![Series {
-            name: objective.name().to_owned(),
-            points: without_cliffs(points),
-        }],
-    }];
+        series: vec![
+            series(objective.name(), points),
+            series("the run's own", vec![own]),
+        ],
+        ..Panel::default()
+    }
+}
+
+/// The curve; of a run that tuned its step, also that against the iteration.
+fn plot(curve: Panel, run: &LoadedRun) -> Result<Plot, Failure> {
+    let mut panels = vec![curve];
     let history = step_size_history(run)?;
     if !history.is_empty() {
         panels.push(Panel {
@@ -368,19 +415,15 @@ fn plot(found: &Found, objective: Objective, run: &LoadedRun) -> Result<Plot, Fa
     Ok(Plot { panels })
 }
 
-/// Without the points that are so much worse than most that nothing else could be seen.
-fn without_cliffs(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+/// The value above which points are so much worse than most that nothing else could be seen beside
+/// them.
+fn cliff(points: &[(f64, f64)]) -> f64 {
     let mut values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
     values.sort_by(f64::total_cmp);
-    let (Some(lowest), Some(middle)) = (values.first(), values.get(values.len() / 2)) else {
-        return points;
-    };
-    let limit = lowest + 4.0 * (middle - lowest);
-    let shown = |value: f64| value <= limit || !limit.is_finite();
-    points
-        .into_iter()
-        .filter(|(_, value)| shown(*value))
-        .collect()
+    match (values.first(), values.get(values.len() / 2)) {
+        (Some(lowest), Some(middle)) => lowest + 4.0 * (middle - lowest),
+        _ => f64::INFINITY,
+    }
 }
 
 /// Each step size of the run by iteration; empty if the run did not tune it.

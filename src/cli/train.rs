@@ -3,10 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use burn::{backend::Autodiff, prelude::*};
@@ -15,9 +11,11 @@ use shortrun_data::DataSet;
 use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
 use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig, TrainError};
 
-use super::{Exit, Failure, options::BackendOption};
+use super::{
+    Exit, Failure, interrupt::stop_on_interrupt, options::BackendOption, versions::invocation,
+};
 use crate::{
-    backend::OnBackend,
+    backend::{BackendName, OnBackend},
     run_config::{DataConfig, RunConfig, generator_of, training_of},
     settings::{Layers, difference},
 };
@@ -99,9 +97,9 @@ pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result
     let json = args.json;
     let backend = args.backend.name()?;
     let plan = if args.resume {
-        Plan::resume(&args)?
+        Plan::resume(&args, backend)?
     } else {
-        Plan::start(&args, defaults)?
+        Plan::start(&args, backend, defaults)?
     };
     let run = plan.folder.clone();
     let summary = backend.run(plan)??;
@@ -146,12 +144,17 @@ struct Plan {
     config: RunConfig,
     data: DataSet,
     folder: PathBuf,
+    backend: BackendName,
     resume: bool,
     quiet: bool,
 }
 
 impl Plan {
-    fn start(args: &TrainArgs, defaults: Option<ExampleDefaults>) -> Result<Self, Failure> {
+    fn start(
+        args: &TrainArgs,
+        backend: BackendName,
+        defaults: Option<ExampleDefaults>,
+    ) -> Result<Self, Failure> {
         let layers = args.layers()?;
         let mut data = layers.data(&DataConfig {
             source: defaults.map_or("auto", |d| d.data).to_owned(),
@@ -189,13 +192,14 @@ impl Plan {
             config,
             data: images,
             folder,
+            backend,
             resume: false,
             quiet: args.json,
         })
     }
 
     /// The stored configuration, with only those changes that do not make it another run.
-    fn resume(args: &TrainArgs) -> Result<Self, Failure> {
+    fn resume(args: &TrainArgs, backend: BackendName) -> Result<Self, Failure> {
         let folder = args.run.clone().unwrap_or_default();
         let opened = RunFolder::open(&folder)?;
         let mut config = RunConfig::read(&opened)?;
@@ -246,6 +250,7 @@ impl Plan {
             config,
             data,
             folder,
+            backend,
             resume: true,
             quiet: args.json,
         })
@@ -335,7 +340,7 @@ impl OnBackend for Plan {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         type Model<B> = MultiLayerGenerator<Autodiff<B>>;
-        let stop = stop_on_interrupt()?;
+        let stop = stop_on_interrupt("stopping after this iteration")?;
         let text = self.config.to_toml()?;
         let RunConfig {
             generator,
@@ -378,20 +383,8 @@ impl OnBackend for Plan {
             let folder = RunFolder::create(&self.folder, &text)?;
             Session::start(training, model, layers, &self.data, folder, &device)?
         };
+        let called = invocation(session.iteration(), self.backend);
+        RunFolder::open(&self.folder)?.record(&called)?;
         Ok(session.run(&stop, &mut progress)?)
     }
-}
-
-/// The first interrupt asks the run to stop after its iteration, the second ends the program.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = stop.clone();
-    ctrlc::set_handler(move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        err!("stopping after this iteration; interrupt again to stop at once");
-    })
-    .map_err(|error| Failure::Other(format!("cannot listen for interrupts: {error}")))?;
-    Ok(stop)
 }

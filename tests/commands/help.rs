@@ -41,6 +41,15 @@ fn help_lists_every_flag() {
         ("sample", vec!["--count", "--seed", "--out", "--best"]),
         ("export", vec!["--out", "--best"]),
         ("info", vec!["--preset"]),
+        (
+            "report",
+            [
+                &data[..],
+                &chain[..],
+                &["--out", "--watch", "--every", "--no-objective"],
+            ]
+            .concat(),
+        ),
     ] {
         let help = done(folder.path(), &[command, "--help"]);
         for flag in flags.iter().chain(&common) {

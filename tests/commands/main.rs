@@ -3,6 +3,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/html.rs"]
+mod html;
 
 mod export;
 mod help;
@@ -10,6 +12,7 @@ mod hierarchy;
 mod info;
 mod inpaint;
 mod reconstruct;
+mod report;
 mod sample;
 mod selftest;
 mod step_size;

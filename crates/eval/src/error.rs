@@ -38,6 +38,17 @@ pub enum EvalError {
         /// What the system or the encoder said.
         reason: String,
     },
+    /// A plot that cannot be drawn.
+    #[error("cannot plot '{title}': {reason}")]
+    Plot {
+        /// Its title.
+        title: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A picture that cannot be encoded.
+    #[error("cannot make a PNG: {0}")]
+    Picture(String),
     /// An interpolation without both ends.
     #[error("an interpolation needs at least 2 frames, its ends; found {0}")]
     Frames(usize),

@@ -83,6 +83,17 @@ impl Grid {
         grid
     }
 
+    /// The bytes of the grid as a PNG.
+    ///
+    /// # Errors
+    /// If the encoder refuses it.
+    pub fn png(&self) -> Result<Vec<u8>, EvalError> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let written = self.draw().write_to(&mut bytes, image::ImageFormat::Png);
+        written.map_err(|error| EvalError::Picture(error.to_string()))?;
+        Ok(bytes.into_inner())
+    }
+
     /// Writes the grid as a PNG, twice as large.
     ///
     /// # Errors

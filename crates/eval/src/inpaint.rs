@@ -32,6 +32,22 @@ pub struct Inpainting {
     pub mean_hidden_mse: f64,
 }
 
+impl Inpainting {
+    /// The rows of a picture: originals, occluded, inpainted, mean and deviation, the last so that
+    /// black is none.
+    pub fn rows(&self) -> [Vec<f32>; 5] {
+        // Deviations lie in [0, 1].
+        let deviation = self.deviation.iter().map(|d| 2.0 * d - 1.0).collect();
+        [
+            self.originals.clone(),
+            self.occluded.clone(),
+            self.inpainted.clone(),
+            self.mean.clone(),
+            deviation,
+        ]
+    }
+}
+
 /// Inpaints the first `count` images with `samples` chains each.
 ///
 /// # Errors

@@ -24,6 +24,8 @@ pub struct Panel {
     pub y: String,
     /// Whether the horizontal axis is logarithmic; its values must then be above 0.
     pub log_x: bool,
+    /// Likewise of the vertical axis.
+    pub log_y: bool,
     /// A vertical line at this value, with its label.
     pub mark: Option<(f64, String)>,
     /// What is drawn.
@@ -35,12 +37,24 @@ pub struct Panel {
 pub struct Series {
     /// Shown in the legend if there is more than one.
     pub name: String,
-    /// Points, in the order in which the line joins them; those that are not finite are left out.
+    /// Points, in the order in which the line joins them; those that are not finite, or have no
+    /// logarithm where one is asked for, are left out.
     pub points: Vec<(f64, f64)>,
 }
 
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 420;
+/// Up to so many points each is marked.
+const DOTS: usize = 60;
+/// Colours that colour-blind people can tell apart, too (Okabe and Ito, 2008).
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0x00, 0x72, 0xB2),
+    RGBColor(0xD5, 0x5E, 0x00),
+    RGBColor(0x00, 0x9E, 0x73),
+    RGBColor(0xCC, 0x79, 0xA7),
+    RGBColor(0x56, 0xB4, 0xE9),
+    RGBColor(0xE6, 0x9F, 0x00),
+];
 
 type DrawingError = Box<dyn std::error::Error>;
 
@@ -60,31 +74,45 @@ impl Plot {
     }
 
     fn to_svg(&self) -> Result<String, DrawingError> {
-        let mut svg = String::new();
-        let columns = self.panels.len().max(1);
-        {
-            let size = (WIDTH * columns as u32, HEIGHT);
-            let whole = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-            whole.fill(&WHITE)?;
-            for (area, panel) in whole.split_evenly((1, columns)).iter().zip(&self.panels) {
-                panel.draw(area)?;
-            }
-            whole.present()?;
-        }
-        Ok(svg)
+        draw(&self.panels, (WIDTH, HEIGHT))
     }
+}
+
+/// Panels of this size side by side.
+fn draw(panels: &[Panel], (width, height): (u32, u32)) -> Result<String, DrawingError> {
+    let mut svg = String::new();
+    let columns = panels.len().max(1);
+    {
+        let size = (width * columns as u32, height);
+        let whole = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        whole.fill(&WHITE)?;
+        for (area, panel) in whole.split_evenly((1, columns)).iter().zip(panels) {
+            panel.draw(area)?;
+        }
+        whole.present()?;
+    }
+    Ok(svg)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 impl Panel {
-    /// Horizontal positions on the axis.
-    fn position(&self, x: f64) -> f64 {
-        if self.log_x { x.log10() } else { x }
+    /// The panel alone, as SVG of this many pixels. Text and lines are black, the ground is white,
+    /// lines are of six colours: a page can give each of them another by its attribute.
+    ///
+    /// # Errors
+    /// If there is not one finite point to draw.
+    pub fn to_svg(&self, width: u32, height: u32) -> Result<String, EvalError> {
+        let drawn = draw(std::slice::from_ref(self), (width, height));
+        drawn.map_err(|error| EvalError::Plot {
+            title: self.title.clone(),
+            reason: error.to_string(),
+        })
     }
 
     fn points(&self, series: &Series) -> Vec<(f64, f64)> {
-        let placed = series.points.iter().map(|(x, y)| (self.position(*x), *y));
+        let place = |(x, y): &(f64, f64)| (place(*x, self.log_x), place(*y, self.log_y));
+        let placed = series.points.iter().map(place);
         placed
             .filter(|(x, y)| x.is_finite() && y.is_finite())
             .collect()
@@ -95,24 +123,28 @@ impl Panel {
         let shown = || all.iter().flatten();
         let horizontal = range(shown().map(|(x, _)| *x)).ok_or("there is no finite point")?;
         let vertical = range(shown().map(|(_, y)| *y)).ok_or("there is no finite point")?;
+        let narrow = area.dim_in_pixel().0 < WIDTH;
+        let (margin, labels) = if narrow { (8, 5) } else { (14, 10) };
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, ("sans-serif", 18))
-            .margin(14)
+            .margin(margin)
             .x_label_area_size(44)
             .y_label_area_size(74)
             .build_cartesian_2d(horizontal, vertical.clone())?;
         chart
             .configure_mesh()
-            .light_line_style(WHITE)
+            .max_light_lines(0)
+            .x_labels(labels)
+            .y_labels(labels)
             .x_desc(&self.x)
             .y_desc(&self.y)
-            .x_label_formatter(&|x| label(if self.log_x { 10f64.powf(*x) } else { *x }))
-            .y_label_formatter(&|y| label(*y))
+            .x_label_formatter(&|x| label(value(*x, self.log_x)))
+            .y_label_formatter(&|y| label(value(*y, self.log_y)))
             .axis_desc_style(("sans-serif", 15))
             .label_style(("sans-serif", 13))
             .draw()?;
         if let Some((x, text)) = &self.mark {
-            let x = self.position(*x);
+            let x = place(*x, self.log_x);
             let ends = vec![(x, vertical.start), (x, vertical.end)];
             let style = BLACK.mix(0.5).stroke_width(1);
             chart
@@ -121,19 +153,30 @@ impl Panel {
                 .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style));
         }
         for (i, (series, points)) in self.series.iter().zip(&all).enumerate() {
-            let colour = Palette99::pick(i).to_rgba();
+            let colour = COLOURS[i % COLOURS.len()];
             chart
                 .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
                 .label(&series.name)
                 .legend(move |(x, y)| {
                     PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2))
                 });
-            let dots = points.iter().map(|at| Circle::new(*at, 3, colour.filled()));
+            let marked = if points.len() > DOTS {
+                &points[..0]
+            } else {
+                &points[..]
+            };
+            let dots = marked.iter().map(|at| Circle::new(*at, 3, colour.filled()));
             chart.draw_series(dots)?;
         }
         if self.series.len() > 1 || self.mark.is_some() {
+            // A marked curve has its lowest point inside: above that is room.
+            let place = match self.mark {
+                Some(_) => SeriesLabelPosition::UpperMiddle,
+                None => SeriesLabelPosition::MiddleRight,
+            };
             chart
                 .configure_series_labels()
+                .position(place)
                 .background_style(WHITE.mix(0.85))
                 .border_style(BLACK.mix(0.3))
                 .label_font(("sans-serif", 13))
@@ -141,6 +184,16 @@ impl Panel {
         }
         Ok(())
     }
+}
+
+/// Where a value lies on its axis.
+fn place(value: f64, log: bool) -> f64 {
+    if log { value.log10() } else { value }
+}
+
+/// The value at a place on its axis.
+fn value(place: f64, log: bool) -> f64 {
+    if log { 10f64.powf(place) } else { place }
 }
 
 /// From the least to the greatest with a little room; `None` of nothing.

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::de::DeserializeOwned;
+
 use crate::{TrainError, error::at};
 
 /// The folder of a run:
@@ -16,12 +18,15 @@ use crate::{TrainError, error::at};
 /// checkpoints/step-N/  weights, optimiser, counters, checksums
 /// samples/             images of latents drawn from the prior
 /// reconstructions/     test images above what the model makes of them
+/// commands.jsonl       the command lines that trained it
+/// evaluations/         what other commands found out about it, one JSON file each
 /// summary.json         the end of the run
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder(PathBuf);
 
 const CONFIG: &str = "config.toml";
+const LOCK: &str = ".lock";
 
 impl RunFolder {
     /// Makes the folder of a new run, and writes its configuration.
@@ -68,13 +73,19 @@ impl RunFolder {
     /// # Errors
     /// If another is, or the folder cannot be written.
     pub(crate) fn lock(&self) -> Result<File, TrainError> {
-        let path = self.0.join(".lock");
+        let path = self.0.join(LOCK);
         let file = File::create(&path).map_err(at(&path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(TrainError::Busy(self.0.clone())),
             // Some network file systems cannot lock; the run goes on without.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
         }
+    }
+
+    /// Whether a process is training in this folder now. (Where the file system cannot lock: no.)
+    pub fn is_training(&self) -> bool {
+        let lock = File::open(self.0.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Replaces `config.toml`, for a run that goes on with other settings.
@@ -119,14 +130,41 @@ impl RunFolder {
         self.0.join("reconstructions")
     }
 
+    /// `commands.jsonl`.
+    pub fn commands(&self) -> PathBuf {
+        self.0.join("commands.jsonl")
+    }
+
+    /// `evaluations/`.
+    pub fn evaluations(&self) -> PathBuf {
+        self.0.join("evaluations")
+    }
+
     /// `summary.json`.
     pub fn summary(&self) -> PathBuf {
         self.0.join("summary.json")
     }
 }
 
+/// The lines of a file with one JSON object a line, beside what they say. Lines that cannot be read
+/// are left out: the last one of a run that was killed may be cut off.
+pub(crate) fn whole_lines<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<Vec<(T, String)>, TrainError> {
+    let bytes = fs::read(path).map_err(at(path))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let whole = text.lines().filter_map(|line| {
+        let value = serde_json::from_str(line).ok()?;
+        Some((value, line.to_owned()))
+    });
+    Ok(whole.collect())
+}
+
 /// Writes a file so that at any moment it is either the old or the new one, whole.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+///
+/// # Errors
+/// If it cannot be written; what was there is untouched then.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let temporary = path.with_extension("tmp");
     write_synced(&temporary, bytes)?;
     fs::rename(&temporary, path).map_err(at(path))

@@ -9,7 +9,7 @@ use burn::{
     prelude::*,
 };
 use shortrun_langevin::{
-    Divergence, LatentLayers, Noise, NoiseKey, PersistentChains, Purpose, ShortRun, StepSizes,
+    Divergence, LatentLayers, Noise, NoiseKey, PersistentChains, Purpose, Run, ShortRun, StepSizes,
 };
 use shortrun_model::{Generator, Learnable, Observation};
 
@@ -36,9 +36,8 @@ pub struct Learned {
     pub loss: f64,
     /// Mean of the energy at the start of the chains, in nats.
     pub start_energy: f64,
-    /// Mean squared error of the generator at the end of the chains, per value in [-1, 1]; present
-    /// if it was asked for.
-    pub mse: Option<f64>,
+    /// Present if it was asked for.
+    pub measured: Option<Measured>,
     /// The share of chains that diverged and were left out.
     pub diverged: f64,
     /// Why the update was not taken, if it was not.
@@ -49,6 +48,18 @@ pub struct Learned {
     pub learning_rate: f64,
     /// The step sizes of this iteration.
     pub step_sizes: StepSizes,
+}
+
+/// What is not needed to learn, but to watch.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// Mean squared error of the generator at the end of the chains, per value in [-1, 1].
+    pub mse: f64,
+    /// Norm of the loss's gradient in all weights, of the update that was taken or refused; not a
+    /// number if it did not come to that.
+    pub weight_gradient: f64,
+    /// Mean over the chains of `|∇U(e_{K-1})|`, the last gradient each of them followed.
+    pub latent_gradient: f64,
 }
 
 /// Why an update was not taken.
@@ -134,7 +145,7 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
     }
 
     /// One iteration on `images` `[n, c, h, w]`, which stand at `places` in the data set. With
-    /// `with_mse` the error of the reconstructions is reported as well, for one more forward pass.
+    /// `measure` [`Measured`] is reported as well, for one more forward pass.
     ///
     /// # Errors
     /// If the chain or sigma make no sense.
@@ -144,28 +155,34 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         images: Tensor<B, 4>,
         places: &[usize],
         step_sizes: StepSizes,
-        with_mse: bool,
+        measure: bool,
     ) -> Result<Learned, TrainError> {
         let sigma = self.config.sigma.at(iteration);
         let observation = Observation::new(images, sigma)?;
-        let (latents, energies) = self.infer(iteration, &observation, places, &step_sizes)?;
+        let run = self.infer(iteration, &observation, places, &step_sizes, measure)?;
+        let (latents, energies) = (run.latents, host(run.energy));
         let [n, dim] = latents.dims();
         let values: usize = observation.images().dims()[1..].iter().product();
 
         let mut learned = Learned {
             loss: f64::NAN,
             start_energy: mean(&energies[..n]),
-            mse: None,
+            measured: None,
             diverged: 0.0,
             skipped: None,
             sigma,
             learning_rate: self.config.learning_rate.at(iteration),
             step_sizes,
         };
-        if with_mse {
+        if let Some(diagnostics) = run.diagnostics {
             let generated = self.generator.valid().forward(latents.clone());
             let error = (generated - observation.images().clone()).square().mean();
-            learned.mse = Some(host(error.unsqueeze::<1>())[0].into());
+            let norms = host(diagnostics.gradient_norm);
+            learned.measured = Some(Measured {
+                mse: host(error.unsqueeze::<1>())[0].into(),
+                weight_gradient: f64::NAN,
+                latent_gradient: mean(&norms[norms.len() - n..]),
+            });
         }
 
         let mut energy = self.energy(latents.clone(), observation.clone());
@@ -197,7 +214,9 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
             });
             return Ok(learned);
         }
-        if !self.learn(loss, learned.learning_rate) {
+        let rate = learned.learning_rate;
+        let norm = learned.measured.as_mut().map(|m| &mut m.weight_gradient);
+        if !self.learn(loss, rate, norm) {
             learned.skipped = Some(Skip::Gradient);
             return Ok(learned);
         }
@@ -216,14 +235,15 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         )
     }
 
-    /// The ends of the chains `[n, d]`, and the energies `U(e_0), …, U(e_{K-1})`, row by row.
+    /// The chains, with their diagnostics if `measure`.
     fn infer(
         &self,
         iteration: u64,
         observation: &Observation<B>,
         places: &[usize],
         step_sizes: &StepSizes,
-    ) -> Result<(Tensor<B, 2>, Vec<f32>), TrainError> {
+        measure: bool,
+    ) -> Result<Run<B>, TrainError> {
         let key = |purpose| NoiseKey {
             seed: self.config.seed,
             iteration,
@@ -235,9 +255,11 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
             start = chains.start(places, start);
         }
         let posterior = self.generator.posterior(observation.clone());
-        let chain = ShortRun::new(self.config.langevin.steps, step_sizes.clone())?;
-        let run = chain.run(&posterior, start, Noise::Keyed(key(Purpose::Langevin)))?;
-        Ok((run.latents, host(run.energy)))
+        let mut chain = ShortRun::new(self.config.langevin.steps, step_sizes.clone())?;
+        if measure {
+            chain = chain.with_diagnostics(self.layers.clone());
+        }
+        Ok(chain.run(&posterior, start, Noise::Keyed(key(Purpose::Langevin)))?)
     }
 
     /// The chains that did not diverge, and whether too many did.
@@ -256,19 +278,26 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
     }
 
     /// One step of the optimiser, unless the gradient is not finite: then false, and nothing is
-    /// changed.
-    fn learn(&mut self, loss: Tensor<Autodiff<B>, 1>, rate: f64) -> bool {
+    /// changed. The norm of the gradient goes to `norm`.
+    fn learn(&mut self, loss: Tensor<Autodiff<B>, 1>, rate: f64, norm: Option<&mut f64>) -> bool {
         let gradients = GradientsParams::from_grads(loss.backward(), &self.generator);
-        let mut sums = GradientSums::<B> {
-            gradients: &gradients,
-            sums: Vec::new(),
+        let sums = |of: fn(Flat<B>) -> Flat<B>| {
+            let mut sums = GradientSums {
+                gradients: &gradients,
+                of,
+                sums: Vec::new(),
+            };
+            self.generator.visit(&mut sums);
+            match sums.sums {
+                sums if sums.is_empty() => Vec::new(),
+                sums => host(Tensor::cat(sums, 0)),
+            }
         };
-        self.generator.visit(&mut sums);
-        if !sums.sums.is_empty()
-            && !host(Tensor::cat(sums.sums, 0))
-                .iter()
-                .all(|sum| sum.is_finite())
-        {
+        if let Some(norm) = norm {
+            let squares = sums(Tensor::square);
+            *norm = squares.into_iter().map(f64::from).sum::<f64>().sqrt();
+        }
+        if !sums(|gradient| gradient).iter().all(|sum| sum.is_finite()) {
             return false;
         }
         self.generator = self.optimiser.step(rate, self.generator.clone(), gradients);
@@ -276,16 +305,20 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
     }
 }
 
-/// Collects one number from each weight's gradient: finite if all of it is.
+/// A weight's gradient, row by row.
+type Flat<B> = Tensor<B, 1>;
+
+/// Collects one number from each weight's gradient: the sum of a function of its entries.
 struct GradientSums<'a, B: Backend> {
     gradients: &'a GradientsParams,
+    of: fn(Flat<B>) -> Flat<B>,
     sums: Vec<Tensor<B, 1>>,
 }
 
 impl<B: Backend> ModuleVisitor<Autodiff<B>> for GradientSums<'_, B> {
     fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<Autodiff<B>, D>>) {
         if let Some(gradient) = self.gradients.get::<B, D>(weight.id) {
-            self.sums.push(gradient.sum());
+            self.sums.push((self.of)(gradient.flatten(0, D - 1)).sum());
         }
     }
 }

@@ -1,14 +1,18 @@
 //! `metrics.jsonl`: one JSON object a line.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Learned, RunFolder, TrainError, Tuning, error::at, folder::write_atomically};
+use crate::{
+    Learned, Measured, RunFolder, TrainError, Tuning,
+    error::at,
+    folder::{whole_lines, write_atomically},
+};
 
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +37,13 @@ pub struct Metrics {
     pub mse: Option<f64>,
     /// Mean energy at the start of the chains, in nats; null if it is not finite.
     pub start_energy: Option<f64>,
+    /// Norm of the loss's gradient in all weights; null if it is not finite or there was none.
+    /// (Runs of earlier versions have neither norm.)
+    #[serde(default)]
+    pub weight_gradient_norm: Option<f64>,
+    /// Mean over the chains of the norm of the last gradient they followed, `|∇U(e_{K-1})|`.
+    #[serde(default)]
+    pub latent_gradient_norm: Option<f64>,
     /// Share of chains that diverged.
     pub diverged: f64,
     /// Why the update was not taken, if it was not.
@@ -53,12 +64,15 @@ impl Metrics {
     /// The line of an iteration.
     pub fn new(iteration: u64, learned: &Learned, seconds: f64) -> Self {
         let finite = |value: f64| value.is_finite().then_some(value);
+        let measured = |value: fn(&Measured) -> f64| learned.measured.as_ref().map(value);
         let sizes = learned.step_sizes.sizes();
         Self {
             iteration,
             loss: finite(learned.loss),
-            mse: learned.mse.and_then(finite),
+            mse: measured(|m| m.mse).and_then(finite),
             start_energy: finite(learned.start_energy),
+            weight_gradient_norm: measured(|m| m.weight_gradient).and_then(finite),
+            latent_gradient_norm: measured(|m| m.latent_gradient).and_then(finite),
             diverged: learned.diverged,
             skipped: learned
                 .skipped
@@ -88,7 +102,8 @@ pub struct Evaluation {
 }
 
 impl Record {
-    fn iteration(&self) -> u64 {
+    /// The iteration it belongs to.
+    pub fn iteration(&self) -> u64 {
         match self {
             Self::Train(metrics) => metrics.iteration,
             Self::Evaluation(evaluation) => evaluation.iteration,
@@ -113,7 +128,7 @@ impl MetricsLog {
     pub fn open(folder: &RunFolder, iteration: u64) -> Result<Self, TrainError> {
         let path = folder.metrics();
         if path.exists() {
-            let kept: String = Self::lines(&path)?
+            let kept: String = whole_lines::<Record>(&path)?
                 .into_iter()
                 .filter(|(record, _)| record.iteration() <= iteration)
                 .map(|(_, line)| line + "\n")
@@ -133,7 +148,7 @@ impl MetricsLog {
     /// # Errors
     /// If the file cannot be read.
     pub fn read(folder: &RunFolder) -> Result<Vec<Record>, TrainError> {
-        let lines = Self::lines(&folder.metrics())?;
+        let lines = whole_lines(&folder.metrics())?;
         Ok(lines.into_iter().map(|(record, _)| record).collect())
     }
 
@@ -149,17 +164,6 @@ impl MetricsLog {
                 Record::Train(_) | Record::StepSize(_) => None,
             })
             .next())
-    }
-
-    fn lines(path: &Path) -> Result<Vec<(Record, String)>, TrainError> {
-        let bytes = fs::read(path).map_err(at(path))?;
-        let text = String::from_utf8_lossy(&bytes);
-        // The last line of a run that was killed may be cut off.
-        let whole = text.lines().filter_map(|line| {
-            let record = serde_json::from_str(line).ok()?;
-            Some((record, line.to_owned()))
-        });
-        Ok(whole.collect())
     }
 
     /// Appends a line.

@@ -61,6 +61,14 @@ pub struct Summary {
     pub seconds: f64,
 }
 
+impl Summary {
+    /// The `summary.json` of a run; nothing before the end of its first session, or if it cannot be
+    /// read.
+    pub fn read(folder: &RunFolder) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(folder.summary()).ok()?).ok()
+    }
+}
+
 /// A training run.
 pub struct Session<'a, B: Backend, G: Learnable<B>> {
     config: TrainConfig,

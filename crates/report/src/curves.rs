@@ -1,0 +1,304 @@
+//! Training curves.
+
+use shortrun_eval::{Panel, Series};
+use shortrun_train::{Evaluation, Metrics, Record, Tuning};
+
+use crate::{Section, number};
+
+type Points = Vec<(f64, f64)>;
+
+/// Points a line has at most; longer ones are averaged.
+const POINTS: usize = 300;
+/// Step sizes that are drawn one by one; of more, the least, the mean and the greatest.
+const SIZES: usize = 5;
+
+/// Loss, errors, step size in both conventions, gradients, schedules and time, by iteration.
+pub fn curves(records: &[Record]) -> Section {
+    let section = Section::new("training", "Training");
+    let of = Kinds::of(records);
+    if of.train.is_empty() {
+        return section.note("Nothing has been logged yet.");
+    }
+    let mut panels = vec![
+        log(
+            "loss and starting energy",
+            "nats an image",
+            vec![
+                line("loss: mean of U(e_K)", of.metric(|m| m.loss)),
+                line("mean of U(e_0)", of.metric(|m| m.start_energy)),
+            ],
+        ),
+        log(
+            "mean squared error",
+            "per value in [-1, 1]",
+            vec![
+                line("training batch", of.metric(|m| m.mse)),
+                line("test", of.look(|look| look.test_mse)),
+                line("mean image", of.look(|look| Some(look.mean_image_mse))),
+            ],
+        ),
+        plain("step size, noise form", "eta", of.sizes(|m| &m.eta)),
+        plain(
+            "step size, drift form",
+            "s = eta² / 2",
+            of.sizes(|m| &m.drift),
+        ),
+        log(
+            "gradient norms",
+            "norm",
+            vec![
+                line(
+                    "of the loss, in the weights",
+                    of.metric(|m| m.weight_gradient_norm),
+                ),
+                line(
+                    "|∇U(e_{K-1})|, in the latents",
+                    of.metric(|m| m.latent_gradient_norm),
+                ),
+            ],
+        ),
+        log(
+            "learning rate",
+            "Adam’s",
+            vec![line("learning rate", of.metric(|m| Some(m.learning_rate)))],
+        ),
+        plain(
+            "observation noise",
+            "sigma",
+            vec![line("sigma", of.metric(|m| Some(m.sigma)))],
+        ),
+        time(records),
+    ];
+    if !of.tunings.is_empty() {
+        let objective = of.tunings.iter();
+        let points = objective.filter_map(|t| Some((t.iteration as f64, t.objective?)));
+        let series = vec![line("objective", points.collect())];
+        panels.push(plain(
+            "objective of the tuned step size",
+            "nats an image",
+            series,
+        ));
+    }
+    if of.train.iter().any(|m| m.diverged > 0.0) {
+        let share = of.metric(|m| Some(m.diverged));
+        panels.push(plain(
+            "diverged chains",
+            "share",
+            vec![line("share", share)],
+        ));
+    }
+    let mut section = section.plots(&panels);
+    if of.metric(|m| m.weight_gradient_norm).is_empty() {
+        section =
+            section.text("Gradient norms were not logged by the version that trained this run.");
+    }
+    let skipped: Vec<&&Metrics> = of.train.iter().filter(|m| m.skipped.is_some()).collect();
+    if let Some(last) = skipped.last() {
+        let reason = last.skipped.as_deref().unwrap_or_default();
+        section = section.note(format!(
+            "{} updates were skipped, the last at iteration {}: {reason}.",
+            skipped.len(),
+            last.iteration
+        ));
+    }
+    match of.train.last() {
+        Some(last) => section.text(last_words(last)),
+        None => section,
+    }
+}
+
+/// The last line of the log in words.
+fn last_words(last: &Metrics) -> String {
+    let list = |values: &[f64]| match values {
+        [one] => number(*one),
+        many => format!(
+            "{} to {}",
+            number(many.iter().copied().fold(f64::INFINITY, f64::min)),
+            number(many.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        ),
+    };
+    let shown = |value: Option<f64>| value.map_or("not finite".to_owned(), number);
+    format!(
+        "At iteration {}: loss {}, MSE {} on the batch, step size eta {} (drift s {}), sigma {}.",
+        last.iteration,
+        shown(last.loss),
+        shown(last.mse),
+        list(&last.eta),
+        list(&last.drift),
+        number(last.sigma)
+    )
+}
+
+/// Records by kind.
+struct Kinds<'a> {
+    train: Vec<&'a Metrics>,
+    looks: Vec<&'a Evaluation>,
+    tunings: Vec<&'a Tuning>,
+}
+
+impl<'a> Kinds<'a> {
+    fn of(records: &'a [Record]) -> Self {
+        let mut kinds = Self {
+            train: Vec::new(),
+            looks: Vec::new(),
+            tunings: Vec::new(),
+        };
+        for record in records {
+            match record {
+                Record::Train(metrics) => kinds.train.push(metrics),
+                Record::Evaluation(look) => kinds.looks.push(look),
+                Record::StepSize(tuning) => kinds.tunings.push(tuning),
+            }
+        }
+        kinds
+    }
+
+    fn metric(&self, value: impl Fn(&Metrics) -> Option<f64>) -> Points {
+        let points = self
+            .train
+            .iter()
+            .filter_map(|m| Some((m.iteration as f64, value(m)?)));
+        points.collect()
+    }
+
+    fn look(&self, value: impl Fn(&Evaluation) -> Option<f64>) -> Points {
+        let points = self
+            .looks
+            .iter()
+            .filter_map(|l| Some((l.iteration as f64, value(l)?)));
+        points.collect()
+    }
+
+    /// A line for each step size, or three for many.
+    fn sizes(&self, values: impl Fn(&Metrics) -> &Vec<f64>) -> Vec<Series> {
+        let count = self
+            .train
+            .iter()
+            .map(|m| values(m).len())
+            .max()
+            .unwrap_or(0);
+        if count <= SIZES {
+            let one = |i: usize| self.metric(|m| values(m).get(i).copied());
+            return (0..count)
+                .map(|i| line(&format!("size {}", i + 1), one(i)))
+                .collect();
+        }
+        let fold = |start: f64, f: fn(f64, f64) -> f64| {
+            self.metric(|m| Some(values(m).iter().copied().fold(start, f)))
+        };
+        let mean = |m: &Metrics| values(m).iter().sum::<f64>() / values(m).len() as f64;
+        vec![
+            line("least", fold(f64::INFINITY, f64::min)),
+            line("mean", self.metric(|m| Some(mean(m)))),
+            line("greatest", fold(f64::NEG_INFINITY, f64::max)),
+        ]
+    }
+}
+
+fn line(name: &str, points: Points) -> Series {
+    Series {
+        name: name.to_owned(),
+        points: thinned(points),
+    }
+}
+
+fn plain(title: &str, y: &str, series: Vec<Series>) -> Panel {
+    let drawn = series
+        .into_iter()
+        .filter(|series| !series.points.is_empty());
+    Panel {
+        title: title.to_owned(),
+        x: "iteration".to_owned(),
+        y: y.to_owned(),
+        series: drawn.collect(),
+        ..Panel::default()
+    }
+}
+
+fn log(title: &str, y: &str, series: Vec<Series>) -> Panel {
+    Panel {
+        log_y: true,
+        ..plain(title, y, series)
+    }
+}
+
+fn time(records: &[Record]) -> Panel {
+    let points = seconds(records);
+    let hours = points.last().is_some_and(|(_, last)| *last > 10_800.0);
+    let (unit, name) = if hours {
+        (3600.0, "hours")
+    } else {
+        (60.0, "minutes")
+    };
+    let points = points.into_iter().map(|(at, seconds)| (at, seconds / unit));
+    plain("time trained", name, vec![line("time", points.collect())])
+}
+
+/// Seconds trained by iteration, over all sessions: each counts its own from 0.
+pub(crate) fn seconds(records: &[Record]) -> Points {
+    let (mut before, mut last) = (0.0, 0.0);
+    let mut points = Vec::new();
+    for record in records {
+        let Record::Train(metrics) = record else {
+            continue;
+        };
+        if metrics.seconds < last {
+            before += last;
+        }
+        last = metrics.seconds;
+        points.push((metrics.iteration as f64, before + last));
+    }
+    points
+}
+
+/// At most [`POINTS`] points: means of equally many neighbours.
+fn thinned(points: Points) -> Points {
+    let group = points.len().div_ceil(POINTS).max(1);
+    let mean = |group: &[(f64, f64)]| {
+        let n = group.len() as f64;
+        let sum = group
+            .iter()
+            .fold((0.0, 0.0), |sum, p| (sum.0 + p.0, sum.1 + p.1));
+        (sum.0 / n, sum.1 / n)
+    };
+    points.chunks(group).map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(iteration: u64, seconds: f64) -> Record {
+        Record::Train(Metrics {
+            iteration,
+            loss: Some(1.0),
+            mse: None,
+            start_energy: None,
+            weight_gradient_norm: None,
+            latent_gradient_norm: None,
+            diverged: 0.0,
+            skipped: None,
+            sigma: 0.3,
+            learning_rate: 1e-3,
+            eta: vec![0.05],
+            drift: vec![0.00125],
+            seconds,
+        })
+    }
+
+    #[test]
+    fn time_goes_on_over_sessions() {
+        let records = [at(10, 4.0), at(20, 8.0), at(30, 3.0), at(40, 6.0)];
+        let times: Vec<f64> = seconds(&records).iter().map(|(_, s)| *s).collect();
+        assert_eq!(times, [4.0, 8.0, 11.0, 14.0]);
+    }
+
+    #[test]
+    fn long_lines_are_averaged() {
+        let points = (0..10_000).map(|i| (f64::from(i), 2.0)).collect();
+        let thin = thinned(points);
+        assert!(thin.len() <= POINTS);
+        assert!(thin.iter().all(|(_, y)| *y == 2.0));
+        assert!((thin[0].0 - 16.5).abs() < 1e-12, "{:?}", thin[0]);
+    }
+}
