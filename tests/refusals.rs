@@ -15,9 +15,10 @@ fn names(error: &str, parts: &[&str]) {
     }
 }
 
-const COMMANDS: [&[&str]; 7] = [
+const COMMANDS: [&[&str]; 8] = [
     &["reconstruct"],
     &["sample"],
+    &["fid"],
     &["info"],
     &["export", "--out", "w.safetensors"],
     &["trace", "--out", "t.safetensors"],

@@ -1,4 +1,4 @@
-//! The command line: `shortrun train | reconstruct | inpaint | sample | info | export | trace |
+//! The command line: `shortrun train | reconstruct | inpaint | sample | fid | info | export | trace |
 //! step-size`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
@@ -19,6 +19,7 @@ macro_rules! err {
 
 mod export;
 mod failure;
+mod fid;
 mod info;
 mod inpaint;
 mod options;
@@ -60,6 +61,9 @@ enum Command {
     Inpaint(inpaint::InpaintArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
+    /// Compare generated with real images: FID, or the distance on features of a small classifier,
+    /// precision and recall.
+    Fid(fid::FidArgs),
     /// Say what is in a run folder, or what a preset looks like.
     Info(info::InfoArgs),
     /// Write the generator's weights as safetensors, in PyTorch's layouts.
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Reconstruct(args) => args.reporting.run(args),
         Command::Inpaint(args) => args.reporting.run(args),
         Command::Sample(args) => args.reporting.run(args),
+        Command::Fid(args) => args.reporting.run(args),
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),
         Command::Trace(args) => args.reporting.run(args),

@@ -5,6 +5,7 @@
 mod common;
 
 mod export;
+mod fid;
 mod help;
 mod info;
 mod inpaint;

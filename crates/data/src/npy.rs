@@ -91,7 +91,10 @@ pub fn read_float_npy(path: &Path, content: impl Read) -> Result<(Vec<usize>, Ve
     stream.end("the array")?;
     let values = if width == 8 {
         let (values, _) = bytes.as_chunks();
-        values.iter().map(|value| f64::from_le_bytes(*value)).collect()
+        values
+            .iter()
+            .map(|value| f64::from_le_bytes(*value))
+            .collect()
     } else {
         let (values, _) = bytes.as_chunks();
         let values = values.iter().map(|value| f32::from_le_bytes(*value));
@@ -423,17 +426,29 @@ mod tests {
             let cut = read_float_npy(path, &file[..file.len() - 1]).unwrap_err();
             assert!(cut.to_string().contains("ends inside"), "{cut}");
         }
-        let bytes: Vec<u8> = [1.5_f32, -3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes: Vec<u8> = [1.5_f32, -3.0]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
         let narrow = npy(1, &header("'<f4'", false, "(2,)"), &bytes);
         let found = read_float_npy(path, &narrow[..]).unwrap();
         assert_eq!(found, (vec![2], vec![1.5, -3.0]));
         for (file, expected) in [
             (npy(1, &header("'|u1'", false, "(2,)"), &[1, 2]), "float64"),
-            (npy(1, &header("'<f8'", true, "(1, 2)"), &[0; 16]), "C order"),
-            (npy(1, &header("'<f8'", false, "(2,)"), &[0; 24]), "more bytes"),
+            (
+                npy(1, &header("'<f8'", true, "(1, 2)"), &[0; 16]),
+                "C order",
+            ),
+            (
+                npy(1, &header("'<f8'", false, "(2,)"), &[0; 24]),
+                "more bytes",
+            ),
         ] {
             let error = read_float_npy(path, &file[..]).unwrap_err().to_string();
-            assert!(error.starts_with("mu.npy: ") && error.contains(expected), "{error}");
+            assert!(
+                error.starts_with("mu.npy: ") && error.contains(expected),
+                "{error}"
+            );
         }
     }
 }

@@ -19,6 +19,6 @@ pub use inpaint::{Inpainting, inpaint};
 pub use mask::{Mask, Side};
 pub use plot::{Panel, Plot, Series};
 pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
-pub use sample::sample;
+pub use sample::{sample, sample_batches};
 pub use step_size::StepSizeTask;
 pub use trace::{ChainTrace, trace};

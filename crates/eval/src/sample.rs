@@ -20,7 +20,23 @@ pub fn sample<B: Backend, G: Learnable<B>>(
     seed: u64,
     device: &B::Device,
 ) -> Result<Vec<f32>, EvalError> {
-    if count == 0 {
+    let batches = sample_batches::<B, G>(generator, layers, count, CHUNK, seed, device)?;
+    Ok(batches.flat_map(host).collect())
+}
+
+/// The same images some at a time, `[n, c, h, w]` in [-1, 1], for more of them than memory holds.
+///
+/// # Errors
+/// If `count` or `batch_size` is 0.
+pub fn sample_batches<'a, B: Backend, G: Learnable<B>>(
+    generator: &'a G,
+    layers: &LatentLayers,
+    count: usize,
+    batch_size: usize,
+    seed: u64,
+    device: &B::Device,
+) -> Result<impl Iterator<Item = Tensor<B, 4>> + use<'a, B, G>, EvalError> {
+    if count == 0 || batch_size == 0 {
         return Err(EvalError::NoImages);
     }
     let key = NoiseKey {
@@ -29,9 +45,9 @@ pub fn sample<B: Backend, G: Learnable<B>>(
         purpose: Purpose::Samples,
     };
     let noise: Tensor<B, 2> = key.normal([count, layers.dim()], 0, device);
-    let images = noise.split(CHUNK, 0).into_iter().flat_map(|noise| {
+    let batches = noise.split(batch_size, 0).into_iter();
+    Ok(batches.map(|noise| {
         let latents = generator.valid().latents_from_noise(noise);
-        host(generate(generator, latents))
-    });
-    Ok(images.collect())
+        generate(generator, latents)
+    }))
 }

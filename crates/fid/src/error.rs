@@ -64,10 +64,14 @@ pub enum FidError {
         reason: String,
     },
     /// Images that a classifier cannot be trained on.
-    #[error("no classifier can be trained on these images: {0}; MNIST, SVHN and synthetic digits can do")]
+    #[error(
+        "no classifier can be trained on these images: {0}; MNIST, SVHN and synthetic digits can do"
+    )]
     Unlabelled(String),
     /// Features of different lengths.
-    #[error("features of {0} values cannot be compared with features of {1}: use one extractor for both")]
+    #[error(
+        "features of {0} values cannot be compared with features of {1}: use one extractor for both"
+    )]
     Dimensions(usize, usize),
     /// Too little to estimate from.
     #[error("{what}: {found} images are too few, {needed} are the least")]
@@ -83,7 +87,9 @@ pub enum FidError {
     #[error("{0} gives features that are no finite numbers: its weights are damaged")]
     NotFinite(String),
     /// A matrix that is no covariance.
-    #[error("this is no covariance matrix: its smallest eigenvalue is {smallest:.3e}, its largest {largest:.3e}")]
+    #[error(
+        "this is no covariance matrix: its smallest eigenvalue is {smallest:.3e}, its largest {largest:.3e}"
+    )]
     NoCovariance {
         /// Its smallest eigenvalue.
         smallest: f64,
@@ -91,7 +97,9 @@ pub enum FidError {
         largest: f64,
     },
     /// The eigenvalue iteration did not end.
-    #[error("the eigenvalues of a covariance cannot be computed: it holds values that are no finite numbers or beyond all measure")]
+    #[error(
+        "the eigenvalues of a covariance cannot be computed: it holds values that are no finite numbers or beyond all measure"
+    )]
     Eigenvalues,
     /// Images could not be loaded or fetched.
     #[error(transparent)]

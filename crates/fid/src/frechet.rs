@@ -60,7 +60,9 @@ fn check(eigenvalues: &[f64]) -> Result<(), FidError> {
         return Err(FidError::Eigenvalues);
     }
     match bounds {
-        (smallest, largest) if smallest < -ROUNDING * largest || (largest == 0.0 && smallest < 0.0) => {
+        (smallest, largest)
+            if smallest < -ROUNDING * largest || (largest == 0.0 && smallest < 0.0) =>
+        {
             Err(FidError::NoCovariance { smallest, largest })
         }
         _ => Ok(()),
@@ -92,8 +94,14 @@ mod tests {
     #[test]
     fn commuting_covariances() {
         // Σ (m - m')^2 + Σ (s - s')^2 over the common axes.
-        let one = ([1.0, 0.0, -1.0], [[4.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 0.0]]);
-        let other = ([0.0, 0.0, 1.0], [[1.0, 0.0, 0.0], [0.0, 25.0, 0.0], [0.0, 0.0, 2.25]]);
+        let one = (
+            [1.0, 0.0, -1.0],
+            [[4.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 0.0]],
+        );
+        let other = (
+            [0.0, 0.0, 1.0],
+            [[1.0, 0.0, 0.0], [0.0, 25.0, 0.0], [0.0, 0.0, 2.25]],
+        );
         let expected = 1.0 + 4.0 + 1.0 + 4.0 + 2.25;
         assert!((distance(one, other) - expected).abs() < 1e-12);
         assert!(distance(one, one).abs() < 1e-12);
@@ -129,7 +137,10 @@ mod tests {
         }
         let short = gaussian([0.0], [[1.0]]);
         let error = frechet_distance(&good, &short).unwrap_err().to_string();
-        assert!(error.contains("2 values") && error.contains("of 1"), "{error}");
+        assert!(
+            error.contains("2 values") && error.contains("of 1"),
+            "{error}"
+        );
         let unknown = gaussian([0.0; 2], [[f64::NAN, 0.0], [0.0, 1.0]]);
         assert!(frechet_distance(&unknown, &good).is_err());
     }

@@ -141,16 +141,18 @@ fn array(
 ) -> Result<(Vec<usize>, Vec<f64>), String> {
     let file = format!("{name}.npy");
     let entry = archive.by_name(&file).map_err(|error| match error {
-        ZipError::FileNotFound => format!(
-            "there is no array '{name}' in it; '{MEAN}' and '{COVARIANCE}' are needed"
-        ),
+        ZipError::FileNotFound => {
+            format!("there is no array '{name}' in it; '{MEAN}' and '{COVARIANCE}' are needed")
+        }
         other => format!("{file}: {other}"),
     })?;
     read_float_npy(Path::new(&file), entry).map_err(|error| error.to_string())
 }
 
 fn is_symmetric(matrix: &[f64], d: usize) -> bool {
-    let largest = matrix.iter().fold(0.0, |most, value| f64::max(most, value.abs()));
+    let largest = matrix
+        .iter()
+        .fold(0.0, |most, value| f64::max(most, value.abs()));
     (0..d).all(|i| (0..i).all(|j| (matrix[i * d + j] - matrix[j * d + i]).abs() <= 1e-6 * largest))
 }
 
@@ -193,8 +195,14 @@ mod tests {
         let found = GaussianFile::read(&path, 2).unwrap();
         assert_eq!(found, statistics());
         assert!(found.check_extractor(&path, "an extractor").is_ok());
-        let error = found.check_extractor(&path, "another").unwrap_err().to_string();
-        assert!(error.contains("an extractor") && error.contains("another"), "{error}");
+        let error = found
+            .check_extractor(&path, "another")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("an extractor") && error.contains("another"),
+            "{error}"
+        );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -209,7 +217,10 @@ mod tests {
             assert!(error.contains("not a whole .npz archive"), "{error}");
         }
         // A flipped bit among the values: the archive keeps a checksum.
-        let at = whole.windows(8).position(|w| w == 0.1_f64.to_le_bytes()).unwrap();
+        let at = whole
+            .windows(8)
+            .position(|w| w == 0.1_f64.to_le_bytes())
+            .unwrap();
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
         std::fs::write(&path, flipped).unwrap();
@@ -223,7 +234,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = written(&folder);
         let error = refusal(&path, 3);
-        assert!(error.contains("mu has shape [2]") && error.contains("[3]"), "{error}");
+        assert!(
+            error.contains("mu has shape [2]") && error.contains("[3]"),
+            "{error}"
+        );
         let change = |change: fn(&mut Gaussian)| {
             let mut file = statistics();
             change(&mut file.gaussian);

@@ -197,12 +197,17 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let mut draw = |from: f32| Features {
             dim,
-            values: (0..n * dim).map(|_| from + rng.random_range(0.0..1.0)).collect(),
+            values: (0..n * dim)
+                .map(|_| from + rng.random_range(0.0..1.0))
+                .collect(),
         };
         let (real, samples) = (draw(0.0), draw(0.25));
         let distance = |a: &Features, i: usize, b: &Features, j: usize| -> f64 {
             let [a, b] = [(a, i), (b, j)].map(|(f, row)| &f.values[row * dim..][..dim]);
-            let squares = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+            let squares = a
+                .iter()
+                .zip(b)
+                .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
             squares.sum()
         };
         let share = |points: &Features, centres: &Features| {

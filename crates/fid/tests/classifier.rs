@@ -25,9 +25,17 @@ fn it_learns_and_comes_back_from_its_file() {
     };
     let classifier = trained(&options);
     // Ten classes: chance is 0.1.
-    assert!(classifier.trained().accuracy > 0.4, "{:?}", classifier.trained());
+    assert!(
+        classifier.trained().accuracy > 0.4,
+        "{:?}",
+        classifier.trained()
+    );
     assert_eq!(classifier.trained().classes, 10);
-    assert!(classifier.name().contains("synthetic"), "{}", classifier.name());
+    assert!(
+        classifier.name().contains("synthetic"),
+        "{}",
+        classifier.name()
+    );
     assert!(classifier.distance_name().contains("not FID"));
 
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +55,9 @@ fn it_learns_and_comes_back_from_its_file() {
 
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-    let error = Classifier::<Flex>::load(&path, &device).unwrap_err().to_string();
+    let error = Classifier::<Flex>::load(&path, &device)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("c.safetensors: not a whole"), "{error}");
 }
 

@@ -68,14 +68,21 @@ fn grey_images_are_repeated() {
     let inception = load(&reference(ZIP)).unwrap();
     let grey = images().to_grey();
     let colour = grey.clone().to_rgb();
-    assert_eq!(features(&inception, &grey, 2), features(&inception, &colour, 2));
+    assert_eq!(
+        features(&inception, &grey, 2),
+        features(&inception, &colour, 2)
+    );
 }
 
 #[test]
 fn other_weights_are_never_called_fid() {
     let inception = load(&reference(ZIP)).unwrap();
     assert!(!inception.is_standard());
-    assert!(inception.name().contains("OTHER weights"), "{}", inception.name());
+    assert!(
+        inception.name().contains("OTHER weights"),
+        "{}",
+        inception.name()
+    );
     assert!(inception.distance_name().contains("not FID"));
 }
 
@@ -85,7 +92,10 @@ fn tensors_that_are_missing_or_unknown_are_named() {
     let path = folder.path().join("w.pth");
     let mut bytes = fs::read(reference(LEGACY)).unwrap();
     let name = b"Mixed_6a.branch3x3.bn.running_var";
-    let at = bytes.windows(name.len()).position(|part| part == name).unwrap();
+    let at = bytes
+        .windows(name.len())
+        .position(|part| part == name)
+        .unwrap();
     bytes[at + name.len() - 1] = b'R';
     fs::write(&path, bytes).unwrap();
     let error = load(&path).unwrap_err();
@@ -106,7 +116,12 @@ fn tensors_of_another_shape_are_named() {
     let config = InceptionV3Config::new().with_narrower(8);
     let error = Inception::<Flex>::load_as(config, &reference(ZIP), &Default::default());
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("of another shape: Conv2d_1a_3x3.conv.weight ([2, 3, 3, 3], not [4, 3, 3, 3])"), "{error}");
+    assert!(
+        error.contains(
+            "of another shape: Conv2d_1a_3x3.conv.weight ([2, 3, 3, 3], not [4, 3, 3, 3])"
+        ),
+        "{error}"
+    );
     assert!(error.contains(" more"), "{error}");
 }
 
@@ -115,7 +130,12 @@ fn files_that_are_no_weights_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.pth");
     let error = load(&path).unwrap_err().to_string();
-    for part in ["no Inception weights at", "w.pth", "https://github.com/", "--download"] {
+    for part in [
+        "no Inception weights at",
+        "w.pth",
+        "https://github.com/",
+        "--download",
+    ] {
         assert!(error.contains(part), "{error}");
     }
     for file in [ZIP, LEGACY] {

@@ -51,7 +51,9 @@ impl<B: Backend> Classifier<B> {
             .and_then(|_| SafeTensors::read_metadata(&bytes))
             .map_err(|error| fail(format!("not a whole safetensors file ({error})")))?;
         let metadata = metadata.1.metadata().clone().unwrap_or_default();
-        let trained = metadata.get(KEY).ok_or_else(|| fail("no classifier".into()))?;
+        let trained = metadata
+            .get(KEY)
+            .ok_or_else(|| fail("no classifier".into()))?;
         let trained: Trained =
             serde_json::from_str(trained).map_err(|error| fail(error.to_string()))?;
         let shape = [trained.channels, trained.size];

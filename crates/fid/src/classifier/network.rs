@@ -77,7 +77,10 @@ impl<B: Backend> Draw<'_, B> {
         let values: Vec<f32> = (0..count)
             .map(|_| self.rng.random_range(-bound..bound))
             .collect();
-        Param::from_tensor(Tensor::from_data(TensorData::new(values, shape), self.device))
+        Param::from_tensor(Tensor::from_data(
+            TensorData::new(values, shape),
+            self.device,
+        ))
     }
 
     fn zeros(&self, count: usize) -> Option<Param<Tensor<B, 1>>> {

@@ -82,7 +82,10 @@ impl<B: Backend> Classifier<B> {
         let mut order = Batches::new(options.seed, train.len(), options.batch_size)?;
         for iteration in 0..options.iterations {
             let places = order.indices(iteration);
-            let right = places.iter().map(|place| i32::from(labels[*place])).collect();
+            let right = places
+                .iter()
+                .map(|place| i32::from(labels[*place]))
+                .collect();
             let right = TensorData::new::<i32, _>(right, [places.len()]);
             let logits = network.logits(to_tensor(train, &places, device));
             let loss = entropy.forward(logits, Tensor::from_data(right, device));
@@ -99,7 +102,9 @@ impl<B: Backend> Classifier<B> {
             let logits = network.logits(to_tensor::<B>(test, places, device));
             let found = logits.argmax(1).into_data().convert::<i32>();
             let pairs = found.iter::<i32>().zip(places);
-            right += pairs.filter(|(found, place)| *found == i32::from(held_out[**place])).count();
+            right += pairs
+                .filter(|(found, place)| *found == i32::from(held_out[**place]))
+                .count();
         }
         let trained = Trained {
             data: data.to_owned(),

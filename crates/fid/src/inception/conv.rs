@@ -54,12 +54,7 @@ pub(super) struct Maker<'a, B: Backend> {
 
 impl<B: Backend> Maker<'_, B> {
     /// A convolution that keeps the size of its input; odd kernels only.
-    pub(super) fn same(
-        &self,
-        inputs: usize,
-        outputs: usize,
-        kernel: [usize; 2],
-    ) -> ConvUnit<B> {
+    pub(super) fn same(&self, inputs: usize, outputs: usize, kernel: [usize; 2]) -> ConvUnit<B> {
         self.unit([inputs, outputs], kernel, 1, kernel.map(|side| side / 2))
     }
 
@@ -81,7 +76,11 @@ impl<B: Backend> Maker<'_, B> {
         stride: usize,
         padding: [usize; 2],
     ) -> ConvUnit<B> {
-        let inputs = if inputs == 3 { 3 } else { inputs / self.narrower };
+        let inputs = if inputs == 3 {
+            3
+        } else {
+            inputs / self.narrower
+        };
         let outputs = outputs / self.narrower;
         let [down, across] = padding;
         let vector = |value: f64| Param::from_tensor(Tensor::full([outputs], value, self.device));

@@ -67,7 +67,11 @@ impl<B: Backend> Inception<B> {
 impl<B: Backend> Extractor<B> for Inception<B> {
     fn name(&self) -> String {
         let weights = &self.sha256[..8];
-        let which = if self.is_standard() { "the standard" } else { "OTHER" };
+        let which = if self.is_standard() {
+            "the standard"
+        } else {
+            "OTHER"
+        };
         format!("Inception v3 of FID, {which} weights (SHA-256 {weights})")
     }
 
