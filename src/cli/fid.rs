@@ -54,6 +54,9 @@ pub(super) struct FidArgs {
     /// RUN/classifier.safetensors].
     #[arg(long, value_name = "FILE.safetensors")]
     classifier: Option<PathBuf>,
+    /// Updates of the weights of a classifier that is trained.
+    #[arg(long, default_value_t = ClassifierOptions::default().iterations, value_name = "N")]
+    classifier_updates: u64,
     /// How many images are generated.
     #[arg(long, default_value_t = 40_000, value_name = "N", value_parser = at_least_one)]
     samples: usize,
@@ -245,7 +248,10 @@ impl FidArgs {
         }
         let train = spec.load_split(Split::Train, None)?;
         let test = spec.load_split(Split::Test, None)?;
-        let options = ClassifierOptions::default();
+        let options = ClassifierOptions {
+            iterations: self.classifier_updates,
+            ..Default::default()
+        };
         let mut progress = Progress::visible(options.iterations);
         progress.begin(0);
         let classifier = Classifier::train(

@@ -22,6 +22,8 @@ fn fid_on_classifier_features_is_named_so_and_repeats_itself() {
     let arguments = fid(&[
         "--features",
         "classifier",
+        "--classifier-updates",
+        "20",
         "--count",
         "40",
         "--samples",

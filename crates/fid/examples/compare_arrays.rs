@@ -1,6 +1,6 @@
 //! Inception features and distances of arrays of real images, to be held against pytorch-fid
 //! (`tests/reference/pytorch_fid_reference.py`). Features go into A.features.npy and so on; the last
-//! line says how long an image takes.
+//! lines say what an image takes.
 //!
 //! ```sh
 //! cargo run --release -p shortrun-fid --example compare_arrays -- WEIGHTS.pth 25 1000 A.npy B.npy
@@ -38,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         all.push(found);
     }
     let seconds = begun.elapsed().as_secs_f64();
+    let peak = peak_memory();
     let each = 1000.0 * seconds / images as f64;
     #[allow(clippy::print_stdout)]
     {
@@ -54,6 +55,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "{images} images in batches of {batch_size}: {seconds:.1} s, {each:.1} s per 1,000"
         );
+        println!("peak memory of the features: {peak}");
     }
     Ok(())
+}
+
+/// The most memory that this process ever held, where the system says (Linux).
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.map_or("unknown", str::trim).to_owned()
 }

@@ -58,7 +58,7 @@ pub fn extract<B: Backend>(
             return Err(FidError::NotFinite(extractor.name()));
         }
         moments.push(&rows);
-        let missing = (keep * dim).saturating_sub(first.values.len());
+        let missing = keep.saturating_mul(dim).saturating_sub(first.values.len());
         first.values.extend(&rows[..rows.len().min(missing)]);
         done(moments.count());
     }
