@@ -19,6 +19,7 @@
 //! | [`eval`] | reconstruction, synthesis, traces |
 //! | [`fid`] | how far samples are from real images |
 //! | [`backend`] | picking one of the compiled backends by name |
+//! | [`run`] | opening a run folder |
 //! | [`run_config`] | `config.toml` |
 //! | [`settings`] | what a user asks for, laid over a configuration |
 //! | [`cli`] | the command line |
@@ -57,6 +58,7 @@
 
 pub mod backend;
 pub mod cli;
+pub mod run;
 pub mod run_config;
 pub mod settings;
 

@@ -1,5 +1,10 @@
+<<<<<<< HEAD
 //! The command line: `shortrun train | reconstruct | inpaint | sample | fid | info | export | trace |
 //! step-size`.
+=======
+//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | info | export |
+//! trace | step-size`.
+>>>>>>> main
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -19,7 +24,11 @@ macro_rules! err {
 
 mod export;
 mod failure;
+<<<<<<< HEAD
 mod fid;
+=======
+mod hierarchy;
+>>>>>>> main
 mod info;
 mod inpaint;
 mod options;
@@ -59,6 +68,8 @@ enum Command {
     Reconstruct(reconstruct::ReconstructArgs),
     /// Hide pixels of images and let the model fill them in.
     Inpaint(inpaint::InpaintArgs),
+    /// Say and show what each layer of latents does to the image, and go from image to image.
+    Hierarchy(hierarchy::HierarchyArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
     /// Compare generated with real images: FID, or the distance on features of a small classifier,
@@ -81,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::main(args, None),
         Command::Reconstruct(args) => args.reporting.run(args),
         Command::Inpaint(args) => args.reporting.run(args),
+        Command::Hierarchy(args) => args.reporting.run(args),
         Command::Sample(args) => args.reporting.run(args),
         Command::Fid(args) => args.reporting.run(args),
         Command::Info(args) => args.reporting.run(args),

@@ -15,7 +15,7 @@ use shortrun_data::DataSet;
 use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
 use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig, TrainError};
 
-use super::{Exit, Failure, options::BackendOption, run::read_config};
+use super::{Exit, Failure, options::BackendOption};
 use crate::{
     backend::OnBackend,
     run_config::{DataConfig, RunConfig, generator_of, training_of},
@@ -198,7 +198,7 @@ impl Plan {
     fn resume(args: &TrainArgs) -> Result<Self, Failure> {
         let folder = args.run.clone().unwrap_or_default();
         let opened = RunFolder::open(&folder)?;
-        let mut config = read_config(&opened)?;
+        let mut config = RunConfig::read(&opened)?;
         let layers = args.layers()?;
         let other = |difference: String| TrainError::OtherRun {
             path: folder.clone(),

@@ -7,6 +7,7 @@ mod common;
 mod export;
 mod fid;
 mod help;
+mod hierarchy;
 mod info;
 mod inpaint;
 mod reconstruct;

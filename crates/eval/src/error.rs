@@ -38,6 +38,9 @@ pub enum EvalError {
         /// What the system or the encoder said.
         reason: String,
     },
+    /// An interpolation without both ends.
+    #[error("an interpolation needs at least 2 frames, its ends; found {0}")]
+    Frames(usize),
     /// No images to look at.
     #[error("there are no images to look at; ask for a count of at least 1")]
     NoImages,
