@@ -15,7 +15,7 @@ fn names(error: &str, parts: &[&str]) {
     }
 }
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &["reconstruct"],
     &["hierarchy"],
     &["sample"],

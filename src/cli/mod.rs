@@ -1,10 +1,5 @@
-<<<<<<< HEAD
-//! The command line: `shortrun train | reconstruct | inpaint | sample | fid | info | export | trace |
-//! step-size`.
-=======
-//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | info | export |
-//! trace | step-size`.
->>>>>>> main
+//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | fid | info |
+//! export | trace | step-size`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -24,11 +19,8 @@ macro_rules! err {
 
 mod export;
 mod failure;
-<<<<<<< HEAD
 mod fid;
-=======
 mod hierarchy;
->>>>>>> main
 mod info;
 mod inpaint;
 mod options;

@@ -23,10 +23,6 @@ pub use interpolation::{Interpolation, interpolate};
 pub use mask::{Mask, Side};
 pub use plot::{Panel, Plot, Series};
 pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
-<<<<<<< HEAD
-pub use sample::{sample, sample_batches};
-=======
-pub use sample::{prior_noise, sample};
->>>>>>> main
+pub use sample::{prior_noise, sample, sample_batches};
 pub use step_size::StepSizeTask;
 pub use trace::{ChainTrace, trace};

@@ -4,7 +4,10 @@ use burn::prelude::*;
 use shortrun_langevin::{LatentLayers, NoiseKey, Purpose};
 use shortrun_model::{Generator, Learnable};
 
-use crate::{EvalError, inference::images_of};
+use crate::{
+    EvalError,
+    inference::{generate, images_of},
+};
 
 /// `count` images `[n, c, h, w]` in [-1, 1], row by row, of latents drawn from the prior.
 ///
@@ -17,8 +20,11 @@ pub fn sample<B: Backend, G: Learnable<B>>(
     seed: u64,
     device: &B::Device,
 ) -> Result<Vec<f32>, EvalError> {
-    let batches = sample_batches::<B, G>(generator, layers, count, CHUNK, seed, device)?;
-    Ok(batches.flat_map(host).collect())
+    if count == 0 {
+        return Err(EvalError::NoImages);
+    }
+    let noise = prior_noise(layers, count, seed, device);
+    Ok(images_of_noise(generator, noise))
 }
 
 /// The same images some at a time, `[n, c, h, w]` in [-1, 1], for more of them than memory holds.
@@ -36,8 +42,12 @@ pub fn sample_batches<'a, B: Backend, G: Learnable<B>>(
     if count == 0 || batch_size == 0 {
         return Err(EvalError::NoImages);
     }
-    let noise = prior_noise(layers, count, seed, device);
-    Ok(images_of_noise(generator, noise))
+    let noise = prior_noise::<B>(layers, count, seed, device);
+    let batches = noise.split(batch_size, 0).into_iter();
+    Ok(batches.map(|noise| {
+        let latents = generator.valid().latents_from_noise(noise);
+        generate(generator, latents)
+    }))
 }
 
 /// The noise `[count, d]` behind the images of [`sample`] with the same seed.
@@ -62,14 +72,6 @@ pub(crate) fn noise_of<B: Backend>(
         iteration: draw,
         purpose: Purpose::Samples,
     };
-<<<<<<< HEAD
-    let noise: Tensor<B, 2> = key.normal([count, layers.dim()], 0, device);
-    let batches = noise.split(batch_size, 0).into_iter();
-    Ok(batches.map(|noise| {
-        let latents = generator.valid().latents_from_noise(noise);
-        generate(generator, latents)
-    }))
-=======
     key.normal(shape, 0, device)
 }
 
@@ -79,5 +81,4 @@ pub(crate) fn images_of_noise<B: Backend, G: Learnable<B>>(
     noise: Tensor<B, 2>,
 ) -> Vec<f32> {
     images_of(generator, generator.valid().latents_from_noise(noise))
->>>>>>> main
 }
