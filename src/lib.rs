@@ -17,6 +17,7 @@
 //! | [`train`] | learning, checkpoints, metrics |
 //! | [`stepsize_vi`] | tuning the chain's step size, on any posterior |
 //! | [`eval`] | reconstruction, synthesis, traces |
+//! | [`fid`] | how far samples are from real images |
 //! | [`report`] | one HTML page about a run |
 //! | [`backend`] | picking one of the compiled backends by name |
 //! | [`run`] | opening a run folder |
@@ -64,6 +65,7 @@ pub mod settings;
 
 pub use shortrun_data as data;
 pub use shortrun_eval as eval;
+pub use shortrun_fid as fid;
 pub use shortrun_langevin as langevin;
 pub use shortrun_model as model;
 pub use shortrun_report as report;

@@ -15,10 +15,11 @@ fn names(error: &str, parts: &[&str]) {
     }
 }
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &["reconstruct"],
     &["hierarchy"],
     &["sample"],
+    &["fid"],
     &["info"],
     &["export", "--out", "w.safetensors"],
     &["trace", "--out", "t.safetensors"],

@@ -34,6 +34,9 @@ pub enum Failure {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] shortrun_eval::EvalError),
+    /// Two sets of images cannot be compared.
+    #[error(transparent)]
+    Fid(#[from] shortrun_fid::FidError),
     /// A step size cannot be looked for as asked.
     #[error(transparent)]
     Objective(#[from] shortrun_stepsize_vi::ObjectiveError),

@@ -1,5 +1,5 @@
-//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | info | export |
-//! trace | step-size | report | selftest`.
+//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | fid | info |
+//! export | trace | step-size | report | selftest`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -19,6 +19,7 @@ macro_rules! err {
 
 mod export;
 mod failure;
+mod fid;
 mod hierarchy;
 mod info;
 mod inpaint;
@@ -68,6 +69,9 @@ enum Command {
     Hierarchy(hierarchy::HierarchyArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
+    /// Compare generated with real images: FID, or the distance on features of a small classifier,
+    /// precision and recall.
+    Fid(fid::FidArgs),
     /// Say what is in a run folder, or what a preset looks like.
     Info(info::InfoArgs),
     /// Write the generator's weights as safetensors, in PyTorch's layouts.
@@ -103,6 +107,10 @@ pub fn main() -> ExitCode {
         Command::Sample(args) => {
             let run = args.run.clone();
             args.reporting.run_kept("sample", &run, args)
+        }
+        Command::Fid(args) => {
+            let run = args.run.clone();
+            args.reporting.run_kept("fid", &run, args)
         }
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),

@@ -38,10 +38,10 @@ pub(super) struct DataOptions {
     /// Folder of the data set's files.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Which split to look at [default: test].
+    /// Which split to look at [default: test; for fid train].
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// How many images [default: 64; for step-size 8].
+    /// How many images [default: 64; for step-size 8; for fid all].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     count: Option<usize>,
 }
@@ -61,6 +61,8 @@ pub(super) struct Chosen {
     /// A short name, such as `svhn`.
     pub(super) name: String,
     pub(super) provenance: String,
+    /// Which part of what is there.
+    pub(super) part: &'static str,
     /// What the images are a split of; nothing for a whole array.
     spec: Option<DataSpec>,
 }
@@ -113,18 +115,23 @@ pub(super) fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
     })
 }
 
-/// Says before any work is done that a file could not be written in the end.
+/// Says before any work is done that the file of `--out` could not be written in the end.
 pub(super) fn check_output(path: &Path, extension: &str) -> Result<(), Failure> {
+    check_file("--out", path, extension)
+}
+
+/// Likewise of another flag.
+pub(super) fn check_file(flag: &str, path: &Path, extension: &str) -> Result<(), Failure> {
     let shown = path.display();
     if path.extension().is_none_or(|found| found != extension) {
         return Err(Failure::Usage(format!(
-            "--out {shown}: the name must end in .{extension}"
+            "{flag} {shown}: the name must end in .{extension}"
         )));
     }
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     match folder {
         Some(folder) if !folder.is_dir() => Err(Failure::Other(format!(
-            "--out {shown}: there is no folder {}; make it first",
+            "{flag} {shown}: there is no folder {}; make it first",
             folder.display()
         ))),
         _ => Ok(()),
@@ -150,12 +157,22 @@ impl DataOptions {
         self.count.unwrap_or(default)
     }
 
+    /// How many images, if the options say.
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.count
+    }
+
     pub(super) fn load(&self, run: &LoadedRun, default: usize) -> Result<Chosen, Failure> {
         self.load_first(run, self.count(default))
     }
 
     /// The first `count` images of the split, or as many as there are.
     pub(super) fn load_first(&self, run: &LoadedRun, count: usize) -> Result<Chosen, Failure> {
+        self.load_from(run, Split::Test, Some(count))
+    }
+
+    /// What the images are a split of.
+    pub(super) fn spec(&self, run: &LoadedRun) -> Result<DataSpec, Failure> {
         let own = &run.config.data;
         let generator = &run.config.generator;
         let config = DataConfig {
@@ -168,11 +185,22 @@ impl DataOptions {
             size: generator.image_size,
             channels: Some(generator.image_channels),
         };
-        let spec = config.spec()?;
+        Ok(config.spec()?)
+    }
+
+    /// The first `limit` images, or all of them, of the split that the options name, else of `split`.
+    pub(super) fn load_from(
+        &self,
+        run: &LoadedRun,
+        split: Split,
+        limit: Option<usize>,
+    ) -> Result<Chosen, Failure> {
+        let spec = self.spec(run)?;
+        let generator = &run.config.generator;
         if let (shortrun_data::Source::Array(path), Some(_), None) =
             (&spec.source, &self.data, self.split)
         {
-            let images = read_npy(path, Some(count))?;
+            let images = read_npy(path, limit)?;
             let images = if generator.image_channels == 1 {
                 images.to_grey()
             } else {
@@ -183,19 +211,25 @@ impl DataOptions {
             return Ok(Chosen {
                 spec: None,
                 name: name.to_string_lossy().into_owned(),
+                part: "all images",
                 provenance: format!("{}, all images", path.display()),
                 images,
             });
         }
         let split = match self.split {
             Some(SplitName::Train) => Split::Train,
-            Some(SplitName::Test) | None => Split::Test,
+            Some(SplitName::Test) => Split::Test,
+            None => split,
         };
-        let part = spec.load_split(split, Some(count))?;
+        let part = spec.load_split(split, limit)?;
         Ok(Chosen {
             images: part.images,
             name: part.name,
             provenance: part.provenance,
+            part: match split {
+                Split::Train => "training split",
+                Split::Test => "test split",
+            },
             spec: Some(spec),
         })
     }

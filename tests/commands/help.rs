@@ -39,6 +39,10 @@ fn help_lists_every_flag() {
             .concat(),
         ),
         ("sample", vec!["--count", "--seed", "--out", "--best"]),
+        (
+            "fid",
+            [&data[..], &["--features", "--samples", "--best"]].concat(),
+        ),
         ("export", vec!["--out", "--best"]),
         ("info", vec!["--preset"]),
         (

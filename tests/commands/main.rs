@@ -7,6 +7,7 @@ mod common;
 mod html;
 
 mod export;
+mod fid;
 mod help;
 mod hierarchy;
 mod info;

@@ -25,10 +25,10 @@ pub struct RemoteFile {
 /// The files of a data set and where they are fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// The `http://` address that the names are appended to, without a slash at its end.
+    /// The address that the names are appended to, without a slash at its end.
     ///
-    /// Plain HTTP is safe here, as every file is checked against its SHA-256, and it spares a TLS
-    /// stack.
+    /// `http://` where the server allows it: every file is checked against its SHA-256, so that is
+    /// safe, and it gets through where certificates are missing or replaced.
     pub base_url: String,
     /// The files.
     pub files: Vec<RemoteFile>,

@@ -1,3 +1,4 @@
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::stream::Stream;
@@ -5,6 +6,7 @@ use crate::{Error, ImageShape, Images};
 
 const RESAVE: &str = "save it again with numpy.save as a uint8 array of shape [n, height, width, 1 or 3], \
      [n, 1 or 3, height, width] or [n, height, width]";
+const RESAVE_FLOATS: &str = "save it again with numpy.savez as float64 in the usual (C) order";
 /// NumPy's own limit on headers is 10,000 bytes.
 const LONGEST_HEADER: usize = 1 << 16;
 
@@ -19,7 +21,14 @@ const LONGEST_HEADER: usize = 1 << 16;
 /// objects instead of one array.
 pub fn read_npy(path: &Path, limit: Option<usize>) -> Result<Images, Error> {
     let mut stream = Stream::open(path, "a .npy file")?;
-    let header = Header::read(path, &mut stream)?;
+    let header = Header::read(path, &mut stream, RESAVE)?;
+    // A byte has no byte order, so any mark will do.
+    header.check_type(
+        path,
+        &["u1", "|u1", "<u1", ">u1", "=u1"],
+        "unsigned bytes ('|u1')",
+        RESAVE,
+    )?;
     let unusable = |expected| {
         let found = format!("an array of shape {:?}", header.shape);
         Error::unexpected(path, found, expected, RESAVE)
@@ -55,6 +64,67 @@ pub fn read_npy(path: &Path, limit: Option<usize>) -> Result<Images, Error> {
         }
     }
     Images::new(shape, pixels, None)
+}
+
+/// Reads an array of floating-point numbers in the `.npy` form, float64 or float32, from `content`:
+/// its shape and its values, row by row. `path` is named in errors.
+///
+/// # Errors
+///
+/// As [`read_npy`], for other types and for arrays in Fortran order.
+pub fn read_float_npy(path: &Path, content: impl Read) -> Result<(Vec<usize>, Vec<f64>), Error> {
+    let mut stream = Stream::new(path, content);
+    let header = Header::read(path, &mut stream, RESAVE_FLOATS)?;
+    let expected = "float64 ('<f8') or float32 ('<f4')";
+    header.check_type(path, &["<f8", "<f4"], expected, RESAVE_FLOATS)?;
+    let shape = header.shape;
+    let width = if header.descr.contains('8') { 8 } else { 4 };
+    let bytes = shape.iter().try_fold(width, |n, &dim| dim.checked_mul(n));
+    let fits = bytes.filter(|_| !header.fortran_order || shape.len() < 2);
+    let bytes = fits.ok_or_else(|| {
+        let order = if header.fortran_order { "Fortran" } else { "C" };
+        let found = format!("an array of shape {shape:?} in {order} order");
+        let expected = "one in C order that fits in memory";
+        Error::unexpected(path, found, expected, RESAVE_FLOATS)
+    })?;
+    let bytes = stream.bytes(bytes, "the array")?;
+    stream.end("the array")?;
+    let values = if width == 8 {
+        let (values, _) = bytes.as_chunks();
+        values
+            .iter()
+            .map(|value| f64::from_le_bytes(*value))
+            .collect()
+    } else {
+        let (values, _) = bytes.as_chunks();
+        let values = values.iter().map(|value| f32::from_le_bytes(*value));
+        values.map(f64::from).collect()
+    };
+    Ok((shape, values))
+}
+
+/// Writes float64 values, row by row, as a `.npy` file of that shape.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write_float_npy(mut out: impl Write, shape: &[usize], values: &[f64]) -> io::Result<()> {
+    let sizes: Vec<String> = shape.iter().map(|size| format!("{size},")).collect();
+    let sizes = sizes.join(" ");
+    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({sizes}), }}");
+    // Magic, version, length, header and its line end: a multiple of 64 bytes, as NumPy has it.
+    while !(header.len() + 11).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    out.write_all(b"\x93NUMPY\x01\x00")?;
+    out.write_all(&(header.len() as u16).to_le_bytes())?;
+    out.write_all(header.as_bytes())?;
+    for part in values.chunks(1 << 13) {
+        let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+        out.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// The shape of one image, and the axes of the array that are its channel (if any), row and column.
@@ -95,20 +165,22 @@ fn strides(header: &Header) -> Vec<usize> {
     strides
 }
 
-/// What the header says of an array of unsigned bytes.
+/// What the header says of an array.
 struct Header {
+    /// The type of its values, as written.
+    descr: String,
     fortran_order: bool,
     shape: Vec<usize>,
 }
 
 impl Header {
-    fn read(path: &Path, stream: &mut Stream<'_>) -> Result<Self, Error> {
+    fn read(path: &Path, stream: &mut Stream<'_>, way_out: &'static str) -> Result<Self, Error> {
         const PART: &str = "the .npy header";
         let magic = stream.array::<6>(PART)?;
         if magic != *b"\x93NUMPY" {
             let found = format!("{magic:02x?} at its start");
             let expected = "a .npy file, which starts with \\x93NUMPY";
-            return Err(Error::unexpected(path, found, expected, RESAVE));
+            return Err(Error::unexpected(path, found, expected, way_out));
         }
         let [major, minor] = stream.array(PART)?;
         let length = match major {
@@ -116,31 +188,21 @@ impl Header {
             2 | 3 => u32::from_le_bytes(stream.array(PART)?) as usize,
             _ => {
                 let found = format!(".npy version {major}.{minor}");
-                return Err(Error::unexpected(path, found, "version 1, 2 or 3", RESAVE));
+                return Err(Error::unexpected(path, found, "version 1, 2 or 3", way_out));
             }
         };
         if length > LONGEST_HEADER {
             let found = format!("a .npy header of {length} bytes");
-            return Err(Error::unexpected(path, found, "a short one", RESAVE));
+            return Err(Error::unexpected(path, found, "a short one", way_out));
         }
         let text = stream.bytes(length, PART)?;
         let text = String::from_utf8_lossy(&text);
         let unclear = || {
             let found = format!("the .npy header {:?}", text.trim());
             let expected = "descr, fortran_order and shape of one array";
-            Error::unexpected(path, found, expected, RESAVE)
+            Error::unexpected(path, found, expected, way_out)
         };
         let descr = entry(&text, "descr").ok_or_else(unclear)?;
-        // A byte has no byte order, so any mark will do.
-        if !["u1", "|u1", "<u1", ">u1", "=u1"].contains(&descr.trim_matches(['\'', '"'])) {
-            let found = format!("values of type {descr}");
-            return Err(Error::unexpected(
-                path,
-                found,
-                "unsigned bytes ('|u1')",
-                RESAVE,
-            ));
-        }
         let fortran_order = match entry(&text, "fortran_order").ok_or_else(unclear)? {
             "True" => true,
             "False" => false,
@@ -148,9 +210,25 @@ impl Header {
         };
         let shape = entry(&text, "shape").and_then(tuple).ok_or_else(unclear)?;
         Ok(Self {
+            descr: descr.to_owned(),
             fortran_order,
             shape,
         })
+    }
+
+    /// Refuses values of other than these types.
+    fn check_type(
+        &self,
+        path: &Path,
+        types: &[&str],
+        expected: &str,
+        way_out: &'static str,
+    ) -> Result<(), Error> {
+        if types.contains(&self.descr.trim_matches(['\'', '"'])) {
+            return Ok(());
+        }
+        let found = format!("values of type {}", self.descr);
+        Err(Error::unexpected(path, found, expected, way_out))
     }
 }
 
@@ -333,6 +411,44 @@ mod tests {
         for (content, expected) in cases {
             let error = read(&content, None).unwrap_err();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn floats_go_out_and_come_back() {
+        let path = Path::new("mu.npy");
+        let values = [0.1, -2.5e300, f64::MIN_POSITIVE, 4.0, 5.0, 6.0];
+        for shape in [&[6][..], &[2, 3], &[1, 6, 1]] {
+            let mut file = Vec::new();
+            write_float_npy(&mut file, shape, &values).unwrap();
+            let found = read_float_npy(path, &file[..]).unwrap();
+            assert_eq!(found, (shape.to_vec(), values.to_vec()));
+            let cut = read_float_npy(path, &file[..file.len() - 1]).unwrap_err();
+            assert!(cut.to_string().contains("ends inside"), "{cut}");
+        }
+        let bytes: Vec<u8> = [1.5_f32, -3.0]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let narrow = npy(1, &header("'<f4'", false, "(2,)"), &bytes);
+        let found = read_float_npy(path, &narrow[..]).unwrap();
+        assert_eq!(found, (vec![2], vec![1.5, -3.0]));
+        for (file, expected) in [
+            (npy(1, &header("'|u1'", false, "(2,)"), &[1, 2]), "float64"),
+            (
+                npy(1, &header("'<f8'", true, "(1, 2)"), &[0; 16]),
+                "C order",
+            ),
+            (
+                npy(1, &header("'<f8'", false, "(2,)"), &[0; 24]),
+                "more bytes",
+            ),
+        ] {
+            let error = read_float_npy(path, &file[..]).unwrap_err().to_string();
+            assert!(
+                error.starts_with("mu.npy: ") && error.contains(expected),
+                "{error}"
+            );
         }
     }
 }

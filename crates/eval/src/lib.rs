@@ -23,6 +23,6 @@ pub use interpolation::{Interpolation, interpolate};
 pub use mask::{Mask, Side};
 pub use plot::{Panel, Plot, Series};
 pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
-pub use sample::{prior_noise, sample};
+pub use sample::{prior_noise, sample, sample_batches};
 pub use step_size::StepSizeTask;
 pub use trace::{ChainTrace, trace};

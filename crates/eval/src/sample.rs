@@ -4,7 +4,10 @@ use burn::prelude::*;
 use shortrun_langevin::{LatentLayers, NoiseKey, Purpose};
 use shortrun_model::{Generator, Learnable};
 
-use crate::{EvalError, inference::images_of};
+use crate::{
+    EvalError,
+    inference::{generate, images_of},
+};
 
 /// `count` images `[n, c, h, w]` in [-1, 1], row by row, of latents drawn from the prior.
 ///
@@ -22,6 +25,29 @@ pub fn sample<B: Backend, G: Learnable<B>>(
     }
     let noise = prior_noise(layers, count, seed, device);
     Ok(images_of_noise(generator, noise))
+}
+
+/// The same images some at a time, `[n, c, h, w]` in [-1, 1], for more of them than memory holds.
+///
+/// # Errors
+/// If `count` or `batch_size` is 0.
+pub fn sample_batches<'a, B: Backend, G: Learnable<B>>(
+    generator: &'a G,
+    layers: &LatentLayers,
+    count: usize,
+    batch_size: usize,
+    seed: u64,
+    device: &B::Device,
+) -> Result<impl Iterator<Item = Tensor<B, 4>> + use<'a, B, G>, EvalError> {
+    if count == 0 || batch_size == 0 {
+        return Err(EvalError::NoImages);
+    }
+    let noise = prior_noise::<B>(layers, count, seed, device);
+    let batches = noise.split(batch_size, 0).into_iter();
+    Ok(batches.map(|noise| {
+        let latents = generator.valid().latents_from_noise(noise);
+        generate(generator, latents)
+    }))
 }
 
 /// The noise `[count, d]` behind the images of [`sample`] with the same seed.

@@ -66,7 +66,8 @@ impl Progress {
         }
     }
 
-    pub(crate) fn begin(&mut self, iteration: u64) {
+    /// The first `iteration` is about to be done: speeds are counted from here.
+    pub fn begin(&mut self, iteration: u64) {
         match &mut self.show {
             Show::Nothing => {}
             Show::Bar(bar) => {
@@ -90,9 +91,17 @@ impl Progress {
             metrics.mse.unwrap_or(f64::NAN),
             metrics.sigma,
         );
+        self.count(metrics.iteration, &text);
+    }
+
+    /// So many of all are done; `text` says more about it.
+    pub fn count(&mut self, done: u64, text: &str) {
         match &mut self.show {
             Show::Nothing => {}
-            Show::Bar(bar) => bar.set_message(text),
+            Show::Bar(bar) => {
+                bar.set_position(done);
+                bar.set_message(text.to_owned());
+            }
             Show::Lines {
                 total,
                 started,
@@ -102,12 +111,11 @@ impl Progress {
                     return;
                 }
                 *last = Some(Instant::now());
-                let (since, from) = started.unwrap_or((Instant::now(), metrics.iteration));
-                let speed = (metrics.iteration - from) as f64 / since.elapsed().as_secs_f64();
-                let left = (*total - metrics.iteration.min(*total)) as f64 / speed.max(1e-9);
+                let (since, from) = started.unwrap_or((Instant::now(), done));
+                let speed = (done - from) as f64 / since.elapsed().as_secs_f64();
+                let left = (*total - done.min(*total)) as f64 / speed.max(1e-9);
                 line(&format!(
-                    "{}/{total} {speed:.2}/s {text} {:.0} s left",
-                    metrics.iteration, left
+                    "{done}/{total} {speed:.2}/s {text} {left:.0} s left"
                 ));
             }
         }
@@ -134,7 +142,8 @@ impl Progress {
         self.say(&format!("iteration {}: {text}", tuning.iteration));
     }
 
-    pub(crate) fn finish(&mut self) {
+    /// Takes the bar away.
+    pub fn finish(&mut self) {
         if let Show::Bar(bar) = &self.show {
             bar.finish_and_clear();
         }
