@@ -24,7 +24,8 @@ use shortrun_kernels::cuda::{
 use shortrun_langevin::{EnergyGradient, Noise, ShortRun};
 
 use crate::{
-    GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, ScaleForm, Stochastic,
+    Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, ScaleForm,
+    Stochastic,
 };
 
 pub(crate) use learned::energy;
@@ -112,6 +113,11 @@ fn supported(config: &GeneratorConfig) -> Result<Shape, String> {
     }
     if config.parameterisation == Parameterisation::Centred {
         return Err("the kernels know the non-centred form only".to_owned());
+    }
+    if config.architecture == Architecture::Ladder {
+        return Err(
+            "the kernels know the conditional architecture only, not the ladder".to_owned(),
+        );
     }
     if config.output_layers() != 1 {
         return Err(format!(
