@@ -386,6 +386,7 @@ fn plot(found: &Found, objective: Objective, run: &LoadedRun) -> Result<Plot, Fa
             name: objective.name().to_owned(),
             points: without_cliffs(points),
         }],
+        ..Panel::default()
     }];
     let history = step_size_history(run)?;
     if !history.is_empty() {

@@ -38,6 +38,20 @@ pub enum EvalError {
         /// What the system or the encoder said.
         reason: String,
     },
+    /// Annealing starts at a standard normal prior.
+    #[error(
+        "the likelihood is annealed from standard normal latents; use the generator in its \
+         non-centred form (generator.parameterisation = \"non-centred\"), which is the same model"
+    )]
+    NotStandardNormal,
+    /// A setting of an estimate that makes no sense.
+    #[error("{setting} {reason}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What is wrong with it, and what would do.
+        reason: String,
+    },
     /// No images to look at.
     #[error("there are no images to look at; ask for a count of at least 1")]
     NoImages,

@@ -1,15 +1,15 @@
-//! Line plots as SVG.
+//! Line plots and histograms as SVG.
 
 use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::EvalError;
+use crate::{Bars, EvalError};
 
-/// Panels side by side in one SVG file.
+/// Panels in one SVG file, side by side in rows of at most three.
 #[derive(Clone, Debug, Default)]
 pub struct Plot {
-    /// Left to right.
+    /// Left to right, and then downwards.
     pub panels: Vec<Panel>,
 }
 
@@ -28,6 +28,8 @@ pub struct Panel {
     pub mark: Option<(f64, String)>,
     /// What is drawn.
     pub series: Vec<Series>,
+    /// A histogram, drawn instead of the lines.
+    pub bars: Option<Bars>,
 }
 
 /// A line through points.
@@ -41,8 +43,9 @@ pub struct Series {
 
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 420;
+const COLUMNS: usize = 3;
 
-type DrawingError = Box<dyn std::error::Error>;
+pub(crate) type DrawingError = Box<dyn std::error::Error>;
 
 impl Plot {
     /// Writes the plot.
@@ -61,12 +64,13 @@ impl Plot {
 
     fn to_svg(&self) -> Result<String, DrawingError> {
         let mut svg = String::new();
-        let columns = self.panels.len().max(1);
+        let columns = self.panels.len().clamp(1, COLUMNS);
+        let rows = self.panels.len().div_ceil(columns).max(1);
         {
-            let size = (WIDTH * columns as u32, HEIGHT);
+            let size = (WIDTH * columns as u32, HEIGHT * rows as u32);
             let whole = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             whole.fill(&WHITE)?;
-            for (area, panel) in whole.split_evenly((1, columns)).iter().zip(&self.panels) {
+            for (area, panel) in whole.split_evenly((rows, columns)).iter().zip(&self.panels) {
                 panel.draw(area)?;
             }
             whole.present()?;
@@ -75,7 +79,7 @@ impl Plot {
     }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 impl Panel {
     /// Horizontal positions on the axis.
@@ -91,6 +95,9 @@ impl Panel {
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), DrawingError> {
+        if let Some(bars) = &self.bars {
+            return bars.draw(self, area);
+        }
         let all: Vec<Vec<(f64, f64)>> = self.series.iter().map(|s| self.points(s)).collect();
         let shown = || all.iter().flatten();
         let horizontal = range(shown().map(|(x, _)| *x)).ok_or("there is no finite point")?;
@@ -158,7 +165,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
 }
 
 /// A number on an axis: short, with three figures where that is enough.
-fn label(value: f64) -> String {
+pub(crate) fn label(value: f64) -> String {
     let size = value.abs();
     if size >= 1e5 || (size > 0.0 && size < 1e-3) {
         format!("{value:.1e}")
