@@ -1,5 +1,5 @@
-//! The command line: `shortrun train | reconstruct | inpaint | sample | info | export | trace |
-//! step-size`.
+//! The command line: `shortrun train | reconstruct | inpaint | sample | likelihood | calibrate |
+//! info | export | trace | step-size`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -17,10 +17,12 @@ macro_rules! err {
     }};
 }
 
+mod calibrate;
 mod export;
 mod failure;
 mod info;
 mod inpaint;
+mod likelihood;
 mod options;
 mod reconstruct;
 mod report;
@@ -60,6 +62,10 @@ enum Command {
     Inpaint(inpaint::InpaintArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
+    /// Estimate log p(x) of images, with bounds on both sides for images of the model's own making.
+    Likelihood(likelihood::LikelihoodArgs),
+    /// Test whether the short chain finds the posterior, on images of the model's own making.
+    Calibrate(calibrate::CalibrateArgs),
     /// Say what is in a run folder, or what a preset looks like.
     Info(info::InfoArgs),
     /// Write the generator's weights as safetensors, in PyTorch's layouts.
@@ -78,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Reconstruct(args) => args.reporting.run(args),
         Command::Inpaint(args) => args.reporting.run(args),
         Command::Sample(args) => args.reporting.run(args),
+        Command::Likelihood(args) => args.reporting.run(args),
+        Command::Calibrate(args) => args.reporting.run(args),
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),
         Command::Trace(args) => args.reporting.run(args),

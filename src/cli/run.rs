@@ -1,6 +1,9 @@
 //! Opening a run folder to look at its model.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use burn::prelude::*;
 use clap::Args;
@@ -80,6 +83,11 @@ impl LoadedRun {
         self.checkpoint.state.iteration.saturating_sub(1)
     }
 
+    /// Standard deviation of a pixel at this checkpoint.
+    pub(super) fn sigma(&self) -> f64 {
+        self.config.training.sigma.at(self.last_iteration())
+    }
+
     /// The step sizes at this checkpoint.
     pub(super) fn step_sizes(&self) -> StepSizes {
         let state = &self.checkpoint.state;
@@ -90,16 +98,17 @@ impl LoadedRun {
     pub(super) fn inference(&self, options: &ChainOptions) -> Result<Inference, Failure> {
         Ok(Inference {
             chain: options.chain(self)?,
-            sigma: self.config.training.sigma.at(self.last_iteration()),
+            sigma: self.sigma(),
             seed: options.seed.unwrap_or(self.config.training.seed),
             layers: self.config.generator.latents.clone(),
         })
     }
 
-    /// Where a command writes its picture: in the run folder if it is not told.
+    /// Where a command writes its picture: in the run folder, as `name`, if it is not told.
     pub(super) fn picture(&self, out: Option<PathBuf>, name: &str) -> Result<PathBuf, Failure> {
         let out = out.unwrap_or_else(|| self.folder.path().join(name));
-        check_output(&out, "png")?;
+        let extension = Path::new(name).extension().and_then(OsStr::to_str);
+        check_output(&out, extension.unwrap_or_default())?;
         Ok(out)
     }
 }

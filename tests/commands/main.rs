@@ -4,10 +4,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod calibrate;
 mod export;
 mod help;
 mod info;
 mod inpaint;
+mod likelihood;
 mod reconstruct;
 mod sample;
 mod step_size;

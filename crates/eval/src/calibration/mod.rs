@@ -16,6 +16,7 @@ mod ranks;
 mod tests;
 
 use burn::prelude::*;
+use serde::Serialize;
 use shortrun_langevin::{Noise, NoiseKey, Purpose};
 use shortrun_model::{Generator, Learnable, Observation};
 
@@ -33,7 +34,7 @@ pub use ranks::{RankTest, Spread};
 /// Ranks of one image depend on each other, those of different images do not. Each test therefore
 /// counts every image once, and tests are combined by Bonferroni's inequality, which holds under
 /// any dependence.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Calibration {
     /// N.
     pub images: usize,
@@ -51,7 +52,7 @@ pub struct Calibration {
 }
 
 /// The ranks of one layer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct LayerCalibration {
     /// d_l.
     pub size: usize,
