@@ -183,6 +183,32 @@ fn step_size_tunes_by_grid_and_gradient_and_plots_both() {
 }
 
 #[test]
+fn ablation_sweeps_over_the_chain_and_draws_its_table() {
+    let folder = TempDir::new().unwrap();
+    let run = |more: &[&str]| {
+        let mut command = example("ablation", folder.path());
+        command
+            .args(["--data", "synthetic", "--steps", "1"])
+            .args(more);
+        for setting in TINY
+            .split_whitespace()
+            .filter(|set| !set.contains("langevin"))
+        {
+            command.args(["--set", setting]);
+        }
+        printed(command.assert().success())
+    };
+    let said = run(&["--over", "langevin.steps=1,2"]);
+    assert!(
+        said.contains("| langevin.steps |") && said.contains("| 2 |"),
+        "{said}"
+    );
+    let made = folder.path().join("runs/ablation");
+    assert!(made.join("sweep.svg").is_file());
+    assert!(made.join("langevin.steps=1/summary.json").is_file());
+}
+
+#[test]
 fn every_example_tells_its_expected_result_first() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for entry in fs::read_dir(examples).unwrap() {

@@ -20,7 +20,7 @@ use super::{
 use crate::backend::OnBackend;
 
 /// Images looked at unless `--count` says otherwise.
-const DEFAULT_COUNT: usize = 16;
+const DEFAULT_COUNT: usize = 8;
 
 /// Arguments of `shortrun likelihood`.
 #[derive(Debug, Args)]

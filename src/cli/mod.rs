@@ -1,4 +1,4 @@
-//! The command line: `shortrun train | reconstruct | inpaint | sample | likelihood | calibrate |
+//! The command line: `shortrun train | sweep | reconstruct | inpaint | sample | likelihood | calibrate |
 //! info | export | trace | step-size`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod sample;
 mod step_size;
+mod sweep;
 mod trace;
 mod train;
 
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use failure::{Exit, Failure};
+pub use sweep::sweep_example;
 pub use train::{ExampleDefaults, example};
 
 /// Deep generative models with several layers of latent variables, learned by short-run Langevin
@@ -56,6 +58,8 @@ updates were skipped again and again; 130 interrupted (training saved what it ha
 enum Command {
     /// Learn a generator from images.
     Train(train::TrainArgs),
+    /// Train a grid of settings, and write a table and a plot of the runs.
+    Sweep(sweep::SweepArgs),
     /// Infer the latents of images, generate from them, and say how far off the result is.
     Reconstruct(reconstruct::ReconstructArgs),
     /// Hide pixels of images and let the model fill them in.
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
     start_log();
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
+        Command::Sweep(args) => sweep::main(args),
         Command::Reconstruct(args) => args.reporting.run(args),
         Command::Inpaint(args) => args.reporting.run(args),
         Command::Sample(args) => args.reporting.run(args),

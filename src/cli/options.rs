@@ -38,7 +38,7 @@ pub(super) struct DataOptions {
     /// Which split to look at [default: test].
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// How many images [default: 64; for step-size 8, for likelihood 16].
+    /// How many images [default: 64; for step-size and likelihood 8].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     count: Option<usize>,
 }

@@ -13,6 +13,7 @@ mod likelihood;
 mod reconstruct;
 mod sample;
 mod step_size;
+mod sweep;
 mod trace;
 mod train;
 

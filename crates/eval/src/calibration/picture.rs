@@ -51,7 +51,9 @@ fn panel(title: String, histogram: &[usize], errors: Vec<f64>) -> Panel {
 }
 
 fn shown(p_value: f64) -> String {
-    if p_value < 1e-3 {
+    if p_value < 1e-99 {
+        "p below 1e-99".to_owned()
+    } else if p_value < 1e-3 {
         format!("p = {p_value:.0e}")
     } else {
         format!("p = {p_value:.3}")

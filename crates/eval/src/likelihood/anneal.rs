@@ -14,7 +14,7 @@ use crate::inference::host;
 /// Acceptance that step sizes are tuned for, as in Wu et al. (2017) and Neal (2011).
 const ACCEPTANCE: f64 = 0.65;
 /// How fast the pilot's log step sizes follow their acceptance.
-const RATE: f64 = 0.1;
+const RATE: f64 = 0.25;
 /// The pilot's transitions at the first temperature, to get from the first step size to a good one.
 const WARM_UP: usize = 40;
 /// A step size to begin with, for a standard normal target.

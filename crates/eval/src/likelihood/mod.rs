@@ -22,7 +22,7 @@ use shortrun_langevin::{EnergyGradient, NoiseKey, Purpose};
 use shortrun_model::{Learnable, Observation};
 
 use self::{
-    anneal::{Annealer, Pass},
+    anneal::{Annealer, Pass, Temperature},
     hamiltonian::metropolis,
 };
 use crate::{
@@ -35,6 +35,9 @@ pub use self::{
     estimate::{Bounds, LogDensity, bits_per_dimension, bits_per_dimension_of_bytes},
     schedule::Schedule,
 };
+
+/// Chains of an image in the pilot run, at most.
+const PILOT_CHAINS: usize = 2;
 
 /// The way from the prior to the posterior.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,9 +70,9 @@ impl Default for Annealing {
     fn default() -> Self {
         Self {
             temperatures: 500,
-            schedule: Schedule::Sigmoid,
+            schedule: Schedule::Geometric,
             leapfrogs: 5,
-            chains: 8,
+            chains: 4,
         }
     }
 }
@@ -109,22 +112,14 @@ impl Likelihood {
                 let noise = self.byte_noise(chunk, x.dims(), device);
                 x = x + noise;
             }
-            let observation = Observation::new(x, self.sigma)?;
-            let annealer = self.annealer(chunk, places.len(), &observation);
-            let posterior = self.posterior(generator, &observation);
-            let path = annealer.pilot(&posterior, device);
-            let start = annealer.start(device);
-            found.extend(
-                annealer
-                    .run(&posterior, path.iter(), start, Pass::Forward)
-                    .densities(),
-            );
+            found.extend(self.prepare(generator, chunk, x)?.forward());
         }
         Ok(found)
     }
 
-    /// Bounds on `log p(x)` of the images that [`simulate`] makes with this seed: `of_images` from below, and chains from
-    /// the latents that made an image back to the prior from above.
+    /// Bounds on `log p(x)` of the images that [`simulate`] makes with this seed: from below as
+    /// [`of_images`](Self::of_images), from above by chains from the latents that made an image back
+    /// to the prior.
     ///
     /// # Errors
     /// If the settings make no sense, or the latents are not standard normal.
@@ -148,54 +143,51 @@ impl Likelihood {
         let latents = simulated.latents.clone().split(at_once, 0);
         let mut found = Vec::new();
         for (chunk, (x, latents)) in images.into_iter().zip(latents).enumerate() {
-            let observation = Observation::new(x, self.sigma)?;
-            let [n, d] = latents.dims();
-            let annealer = self.annealer(chunk, n, &observation);
-            let posterior = self.posterior(generator, &observation);
-            let path = annealer.pilot(&posterior, device);
-            let start = annealer.start(device);
-            let lower = annealer
-                .run(&posterior, path.iter(), start, Pass::Forward)
-                .densities();
-            let chains = self.annealing.chains;
-            let start = latents
-                .unsqueeze_dim::<3>(1)
-                .expand([n, chains, d])
-                .reshape([n * chains, d]);
-            let back = annealer.run(&posterior, path.iter().rev(), start, Pass::Reverse);
-            let upper = back.densities().into_iter().map(LogDensity::inverse);
-            found.extend(
-                lower
-                    .into_iter()
-                    .zip(upper)
-                    .map(|(lower, upper)| Bounds { lower, upper }),
-            );
+            let chains = self.prepare(generator, chunk, x)?;
+            let both = chains.forward().into_iter().zip(chains.reverse(latents));
+            found.extend(both.map(|(lower, upper)| Bounds { lower, upper }));
         }
         Ok(found)
     }
 
-    fn posterior<B: Backend, G: Learnable<B>>(
+    /// Chains on the images `x` `[n, c, h, w]`, and a pilot run for their step sizes.
+    fn prepare<B: Backend, G: Learnable<B>>(
         &self,
         generator: &G,
-        observation: &Observation<B>,
-    ) -> Box<dyn EnergyGradient<B>> {
-        generator.posterior(observation.repeated(self.annealing.chains))
+        chunk: usize,
+        x: Tensor<B, 4>,
+    ) -> Result<Prepared<B>, EvalError> {
+        let device = x.device();
+        let observation = Observation::new(x, self.sigma)?;
+        let with = |chains: usize| {
+            let posterior = generator.posterior(observation.repeated(chains));
+            (self.annealer(chunk, &observation, chains), posterior)
+        };
+        let (pilot, posterior) = with(self.annealing.chains.min(PILOT_CHAINS));
+        let path = pilot.pilot(&posterior, &device);
+        let (annealer, posterior) = with(self.annealing.chains);
+        Ok(Prepared {
+            annealer,
+            posterior,
+            path,
+            device,
+        })
     }
 
     fn annealer<B: Backend>(
         &self,
         chunk: usize,
-        images: usize,
         observation: &Observation<B>,
+        chains: usize,
     ) -> Annealer {
-        let [_, channels, height, width] = observation.images().dims();
+        let [images, channels, height, width] = observation.images().dims();
         let values = (channels * height * width) as f64;
         Annealer {
             betas: self.annealing.schedule.betas(self.annealing.temperatures),
             leapfrogs: self.annealing.leapfrogs,
             accept: metropolis,
             images,
-            chains: self.annealing.chains,
+            chains,
             latents: self.latents,
             log_normaliser: 0.5 * values * (std::f64::consts::TAU * self.sigma.powi(2)).ln(),
             key: self.key(chunk, Purpose::Annealing),
@@ -251,5 +243,40 @@ impl Likelihood {
         } else {
             Err(EvalError::NotStandardNormal)
         }
+    }
+}
+
+/// Chains on some images, ready to go either way.
+struct Prepared<B: Backend> {
+    annealer: Annealer,
+    posterior: Box<dyn EnergyGradient<B>>,
+    path: Vec<Temperature>,
+    device: B::Device,
+}
+
+impl<B: Backend> Prepared<B> {
+    /// From the prior to the posterior.
+    fn forward(&self) -> Vec<LogDensity> {
+        let start = self.annealer.start(&self.device);
+        let found = self
+            .annealer
+            .run(&self.posterior, self.path.iter(), start, Pass::Forward);
+        found.densities()
+    }
+
+    /// Back from the latents `[n, d]` that made the images: all chains of an image from the same.
+    fn reverse(&self, latents: Tensor<B, 2>) -> Vec<LogDensity> {
+        let ([n, d], chains) = (latents.dims(), self.annealer.chains);
+        let start = latents.unsqueeze_dim::<3>(1).expand([n, chains, d]);
+        let start = start.reshape([n * chains, d]);
+        let path = self.path.iter().rev();
+        let found = self
+            .annealer
+            .run(&self.posterior, path, start, Pass::Reverse);
+        found
+            .densities()
+            .into_iter()
+            .map(LogDensity::inverse)
+            .collect()
     }
 }

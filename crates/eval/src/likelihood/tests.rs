@@ -2,7 +2,7 @@
 
 use burn::backend::Flex;
 
-use super::{anneal::Temperature, *};
+use super::*;
 use crate::{
     inference::host,
     linear_gaussian::{D, Linear, SIDE, SIGMA, VALUES, generator, log_density},
@@ -114,11 +114,11 @@ fn without_the_metropolis_test_large_steps_are_wrong() {
     let truth = log_density(&x);
     let x = Tensor::from_data(TensorData::new(x, [1, 1, SIDE, SIDE]), &device);
     let observation = Observation::<Flex>::new(x, SIGMA).unwrap();
-    let posterior = task.posterior(&generator(), &observation);
+    let posterior = shortrun_model::Generator::posterior(&generator(), observation.repeated(400));
     let off = |accept| {
         let annealer = Annealer {
             accept,
-            ..task.annealer(0, 1, &observation)
+            ..task.annealer(0, &observation, 400)
         };
         let path = annealer.betas.iter().map(|beta| Temperature {
             beta: *beta,
