@@ -19,7 +19,8 @@ use shortrun::{
     eval::{Panel, Plot, Series},
     model::Preset,
     run_config::{generator_of, training_of},
-    train::{MetricsLog, Progress, Record, RunFolder, SearchName, Session, Stop, Tuning},
+    stepsize_vi::SearchName,
+    train::{MetricsLog, Progress, Record, RunFolder, Session, Stop, Tuning},
 };
 
 /// Tunes the step size while training, by grid and by gradient, for several seeds.
@@ -131,7 +132,7 @@ fn train(
     config.step_size.every = args.every;
     config.step_size.examples = args.examples;
     config.step_size.search = search;
-    let folder = args.out.join(format!("{search:?}-{seed}").to_lowercase());
+    let folder = args.out.join(format!("{}-{seed}", search.name()));
     let folder = RunFolder::create(&folder, &toml::to_string(&config)?)?;
     let mut session = Session::<Flex, _>::start(
         config,

@@ -339,6 +339,12 @@ fn a_step_size_that_cannot_be_looked_for() {
         &["--grid", "--search grid"],
     );
     refuse(&["--grid", "0.1,-0.1"], 1, &["grid.etas", "-0.1"]);
+    refuse(
+        &["--held-out", "1"],
+        2,
+        &["--held-out 1", "3 images", "there are 2"],
+    );
+    refuse(&["--search", "guess"], 2, &["guess", "--search"]);
     refuse(&["--plot", "curve.png"], 2, &["curve.png", ".svg"]);
     refuse(
         &["--objective", "lanczos", "--search", "gradient"],

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use shortrun_data::{DataSpec, Images, Split, read_npy};
 use shortrun_langevin::{ShortRun, StepSize};
 
@@ -77,6 +80,17 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(count) => Ok(count),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// One of these values, by its name; the help lists the names.
+pub(super) fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.map(name)).try_map(move |given| {
+        let found = all.into_iter().find(|value| name(*value) == given);
+        found.ok_or_else(|| format!("there is no {given}"))
+    })
 }
 
 /// Says before any work is done that a file could not be written in the end.

@@ -9,13 +9,14 @@ use shortrun_eval::{Panel, Plot, Series, StepSizeTask};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_model::MultiLayerGenerator;
 use shortrun_stepsize_vi::{
-    Arrangement, Found, GridSearch, LanczosConfig, MemoryBudget, Objective, Parts, Search,
+    Arrangement, Found, GridSearch, LanczosConfig, MemoryBudget, Objective, ObjectiveName, Parts,
+    Search, SearchName,
 };
 use shortrun_train::{MetricsLog, Record};
 
 use super::{
     Failure,
-    options::{ChainOptions, DataOptions, at_least_one, check_output},
+    options::{ChainOptions, DataOptions, at_least_one, check_output, one_of},
     report::{Reporting, StepSizeReport},
     run::{LoadedRun, RunOption},
 };
@@ -35,15 +36,15 @@ pub(super) struct StepSizeArgs {
     chain: ChainOptions,
     /// What is minimised: exact (all eigenvalues of every step's Hessian), lanczos (stochastic
     /// Lanczos quadrature of them) or augmented (forward against reverse kernels; gradients only).
-    #[arg(long, value_enum, default_value_t = ObjectiveName::Exact)]
+    #[arg(long, value_name = "NAME", default_value = "exact", value_parser = one_of(ObjectiveName::ALL, ObjectiveName::name))]
     objective: ObjectiveName,
     /// How: grid (the paper's, eta 0.01 to 0.15), refine (a coarse grid, then golden sections) or
     /// gradient (Adam on log s, from the run's own step size).
-    #[arg(long, value_enum, default_value_t = SearchName::Grid)]
+    #[arg(long, value_name = "NAME", default_value = "grid", value_parser = one_of(SearchName::ALL, SearchName::name))]
     search: SearchName,
     /// One step size for all steps, one for each step, or one for each layer.
-    #[arg(long, value_enum, default_value_t = PerName::Constant)]
-    per: PerName,
+    #[arg(long, value_name = "NAME", default_value = "constant", value_parser = one_of(Arrangement::ALL, Arrangement::name))]
+    per: Arrangement,
     /// Etas of the grid, instead of the paper's: 0.02,0.05,0.1
     #[arg(long, value_name = "ETA,…", value_delimiter = ',')]
     grid: Option<Vec<f64>>,
@@ -68,40 +69,15 @@ pub(super) struct StepSizeArgs {
     pub(super) reporting: Reporting,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ObjectiveName {
-    Exact,
-    Lanczos,
-    Augmented,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum SearchName {
-    Grid,
-    Refine,
-    Gradient,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum PerName {
-    Constant,
-    Step,
-    Layer,
-}
-
 impl StepSizeArgs {
     /// `seed`: of the probes, beside that of starts and noise.
     fn objective(&self, seed: u64) -> Objective {
         let defaults = LanczosConfig::default();
-        match self.objective {
-            ObjectiveName::Exact => Objective::Exact,
-            ObjectiveName::Augmented => Objective::Augmented,
-            ObjectiveName::Lanczos => Objective::Lanczos(LanczosConfig {
-                steps: self.lanczos_steps.unwrap_or(defaults.steps),
-                probes: self.probes.unwrap_or(defaults.probes),
-                seed,
-            }),
-        }
+        self.objective.with(LanczosConfig {
+            steps: self.lanczos_steps.unwrap_or(defaults.steps),
+            probes: self.probes.unwrap_or(defaults.probes),
+            seed,
+        })
     }
 
     fn search(&self) -> Search {
@@ -110,14 +86,6 @@ impl StepSizeArgs {
             (SearchName::Grid, Some(etas)) => Search::Grid(GridSearch { etas: etas.clone() }),
             (SearchName::Refine, _) => Search::refine(),
             (SearchName::Gradient, _) => Search::gradient(),
-        }
-    }
-
-    fn arrangement(&self) -> Arrangement {
-        match self.per {
-            PerName::Constant => Arrangement::Constant,
-            PerName::Step => Arrangement::Step,
-            PerName::Layer => Arrangement::Layer,
         }
     }
 
@@ -287,7 +255,7 @@ impl OnBackend for StepSizeArgs {
             budget: MemoryBudget::mib(self.memory),
         };
         let own = inference.chain.step_sizes().clone();
-        let start = self.arrangement().of(&own, steps, layers);
+        let start = self.per.of(&own, steps, layers);
         let (objective, search) = (self.objective(inference.seed), self.search());
         let (found, own_value) = task.run::<B, MultiLayerGenerator<Autodiff<B>>, _>(
             &generator,
@@ -335,7 +303,7 @@ impl OnBackend for StepSizeArgs {
         Ok(Report {
             objective: objective.name(),
             search: search.name(),
-            per: self.arrangement().name(),
+            per: self.per.name(),
             images: places.len(),
             steps,
             sigma: inference.sigma,

@@ -46,3 +46,26 @@ fn step_size_gives_curve_optimum_and_plot() {
     let lanczos = step_size(&["--objective", "lanczos", "--grid", "0.05", "--probes", "3"]);
     assert!(number(&lanczos["probe_error"]) > 0.0);
 }
+
+#[test]
+fn held_out_images_are_others_with_other_noise() {
+    let folder = trained();
+    let run = &["step-size", "--run", "run", "--split", "train", "--json"];
+    let found = |more: &[&str]| json(folder.path(), &[&run[..], more].concat());
+    let own = number(&found(&["--count", "1", "--grid", "0.05"])["own_step_size"]["eta"][0]);
+    let (own, other) = (own.to_string(), (2.0 * own).to_string());
+    let held_out = |eta: &str| {
+        let found = found(&["--count", "1", "--grid", eta, "--held-out", "1"]);
+        assert_eq!(found["held_out"]["images"], 1);
+        let value = |at: &str| number(&found["held_out"][at]);
+        (value("value"), value("own_value"), number(&found["value"]))
+    };
+    // The run's own step, found again: the same value, but not that of the image searched on.
+    let (value, own_value, searched) = held_out(&own);
+    assert_eq!(value, own_value);
+    assert_ne!(value, searched);
+    // Another step: the run's own keeps its value.
+    let (value, own_again, _) = held_out(&other);
+    assert_eq!(own_again, own_value);
+    assert_ne!(value, own_value);
+}

@@ -68,7 +68,9 @@ pub use evaluation::{Determinants, Evaluation, Parts};
 pub use jacobian::{jacobian, log_determinant_by_jacobian};
 pub use lanczos::LanczosConfig;
 pub use model::{MemoryBudget, Model};
-pub use objective::Objective;
+pub use objective::{Objective, ObjectiveName};
 pub use problem::Problem;
-pub use search::{Adam, AdamState, Found, GradientSearch, GridSearch, Point, RefineSearch, Search};
+pub use search::{
+    Adam, AdamState, Found, GradientSearch, GridSearch, Point, RefineSearch, Search, SearchName,
+};
 pub use slope::Slope;

@@ -21,14 +21,50 @@ pub enum Objective {
     Augmented,
 }
 
-impl Objective {
-    /// The name on the command line.
+/// An [`Objective`] by its name, without settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectiveName {
+    /// [`Objective::Exact`].
+    Exact,
+    /// [`Objective::Lanczos`].
+    Lanczos,
+    /// [`Objective::Augmented`].
+    Augmented,
+}
+
+impl ObjectiveName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Exact, Self::Lanczos, Self::Augmented];
+
+    /// The name on the command line and in `config.toml`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
-            Self::Lanczos(_) => "lanczos",
+            Self::Lanczos => "lanczos",
             Self::Augmented => "augmented",
         }
+    }
+
+    /// The objective so named; `lanczos` are its settings if it is that one.
+    pub fn with(self, lanczos: LanczosConfig) -> Objective {
+        match self {
+            Self::Exact => Objective::Exact,
+            Self::Lanczos => Objective::Lanczos(lanczos),
+            Self::Augmented => Objective::Augmented,
+        }
+    }
+}
+
+impl Objective {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let name = match self {
+            Self::Exact => ObjectiveName::Exact,
+            Self::Lanczos(_) => ObjectiveName::Lanczos,
+            Self::Augmented => ObjectiveName::Augmented,
+        };
+        name.name()
     }
 
     /// The objective at these step sizes.

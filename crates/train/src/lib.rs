@@ -25,4 +25,4 @@ pub use metrics::{Evaluation, Metrics, MetricsLog, Record};
 pub use progress::Progress;
 pub use schedule::{LearningRate, Sigma};
 pub use session::{Ending, Session, Stop, Summary};
-pub use tuning::{ObjectiveName, SearchName, Tuned, Tuning, TuningConfig};
+pub use tuning::{Tuned, Tuning, TuningConfig};

@@ -9,7 +9,7 @@ use shortrun_langevin::{LatentLayers, NoiseKey, Purpose, StepSizes};
 use shortrun_model::Learnable;
 use shortrun_stepsize_vi::{
     Adam, AdamState, Arrangement, GridSearch, LanczosConfig, MemoryBudget, Model, Objective,
-    ObjectiveError, Point, Problem, RefineSearch, Search,
+    ObjectiveError, ObjectiveName, Point, Problem, RefineSearch, Search, SearchName,
 };
 
 use crate::TrainError;
@@ -24,7 +24,7 @@ pub struct TuningConfig {
     pub examples: usize,
     /// What is minimised.
     pub objective: ObjectiveName,
-    /// How.
+    /// How. A gradient search takes a few steps of Adam on `log s` at each update.
     pub search: SearchName,
     /// One step size, one for each step, or one for each layer.
     pub per: Arrangement,
@@ -40,30 +40,6 @@ pub struct TuningConfig {
     pub lanczos: LanczosConfig,
     /// Memory for Hessians, in MiB.
     pub memory_mib: usize,
-}
-
-/// An objective by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ObjectiveName {
-    /// [`Objective::Exact`].
-    Exact,
-    /// [`Objective::Lanczos`].
-    Lanczos,
-    /// [`Objective::Augmented`].
-    Augmented,
-}
-
-/// A search by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SearchName {
-    /// [`Search::Grid`].
-    Grid,
-    /// [`Search::Refine`].
-    Refine,
-    /// Adam on `log s`, a few steps at a time.
-    Gradient,
 }
 
 impl Default for TuningConfig {
@@ -93,11 +69,7 @@ impl TuningConfig {
 
     /// The objective by its name, with its settings.
     pub fn objective(&self) -> Objective {
-        match self.objective {
-            ObjectiveName::Exact => Objective::Exact,
-            ObjectiveName::Lanczos => Objective::Lanczos(self.lanczos),
-            ObjectiveName::Augmented => Objective::Augmented,
-        }
+        self.objective.with(self.lanczos)
     }
 
     /// The first setting that makes no sense, and why.

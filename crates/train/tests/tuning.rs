@@ -5,7 +5,8 @@ mod common;
 
 use common::*;
 use shortrun_stepsize_vi::Arrangement;
-use shortrun_train::{ObjectiveName, Record, SearchName, TrainConfig, TrainError, Tuning};
+use shortrun_stepsize_vi::{ObjectiveName, SearchName};
+use shortrun_train::{Record, TrainConfig, TrainError, Tuning};
 
 fn tuned(change: impl FnOnce(&mut TrainConfig)) -> TrainConfig {
     let mut config = config();

@@ -34,6 +34,32 @@ pub enum Search {
     Gradient(GradientSearch),
 }
 
+/// A [`Search`] by its name, without settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SearchName {
+    /// [`Search::Grid`].
+    Grid,
+    /// [`Search::Refine`].
+    Refine,
+    /// [`Search::Gradient`].
+    Gradient,
+}
+
+impl SearchName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Grid, Self::Refine, Self::Gradient];
+
+    /// The name on the command line and in `config.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grid => "grid",
+            Self::Refine => "refine",
+            Self::Gradient => "gradient",
+        }
+    }
+}
+
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Found {
@@ -79,13 +105,14 @@ impl Search {
         Self::Gradient(GradientSearch::default())
     }
 
-    /// The name on the command line.
+    /// Its name.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Grid(_) => "grid",
-            Self::Refine(_) => "refine",
-            Self::Gradient(_) => "gradient",
-        }
+        let name = match self {
+            Self::Grid(_) => SearchName::Grid,
+            Self::Refine(_) => SearchName::Refine,
+            Self::Gradient(_) => SearchName::Gradient,
+        };
+        name.name()
     }
 
     /// Looks for the step sizes that minimise the objective.
