@@ -18,6 +18,7 @@
 //! | [`stepsize_vi`] | tuning the chain's step size, on any posterior |
 //! | [`eval`] | reconstruction, synthesis, traces |
 //! | [`backend`] | picking one of the compiled backends by name |
+//! | [`run`] | opening a run folder |
 //! | [`run_config`] | `config.toml` |
 //! | [`settings`] | what a user asks for, laid over a configuration |
 //! | [`cli`] | the command line |
@@ -56,6 +57,7 @@
 
 pub mod backend;
 pub mod cli;
+pub mod run;
 pub mod run_config;
 pub mod settings;
 

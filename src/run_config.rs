@@ -9,7 +9,7 @@ use shortrun_data::{DataSpec, ImageShape, Source};
 use shortrun_langevin::{StepSize, StepSizes};
 use shortrun_model::{ConfigError, GeneratorConfig, Preset};
 use shortrun_train::{
-    AdamConfig, CheckpointConfig, LangevinConfig, LearningRate, Sigma, TrainConfig,
+    AdamConfig, CheckpointConfig, LangevinConfig, LearningRate, RunFolder, Sigma, TrainConfig,
 };
 use thiserror::Error;
 use toml::{Table, Value};
@@ -86,6 +86,15 @@ impl RunConfig {
             toml::to_string_pretty(&table)
         };
         text().map_err(|e| RunConfigError::Key(e.to_string()))
+    }
+
+    /// Reads the configuration in a run folder.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not a whole configuration.
+    pub fn read(folder: &RunFolder) -> Result<Self, RunConfigError> {
+        let place = folder.path().join("config.toml");
+        Self::from_toml(&place.display().to_string(), &folder.config()?)
     }
 
     /// Reads the text of `config.toml`.
@@ -200,6 +209,18 @@ mod tests {
             generator: Preset::Table4.config(32, 3).unwrap(),
             training: training_of(Preset::Table4),
         }
+    }
+
+    /// As written before there was a choice of architecture.
+    #[test]
+    fn a_configuration_without_an_architecture_is_conditional() {
+        let text = whole().to_toml().unwrap();
+        let older = text.replace("architecture = \"conditional\"\n", "");
+        assert_ne!(older, text);
+        assert_eq!(
+            RunConfig::from_toml("config.toml", &older).unwrap(),
+            whole()
+        );
     }
 
     #[test]

@@ -157,6 +157,25 @@ fn custom_model_trains_and_reconstructs() {
     );
 }
 
+#[test]
+fn inpaint_and_hierarchy_look_at_a_run() {
+    let folder = TempDir::new().unwrap();
+    let run = |name| example(name, folder.path()).assert();
+    for name in ["inpaint", "hierarchy"] {
+        let said = printed(run(name).code(1));
+        assert!(said.contains("runs/svhn holds no run"), "{said}");
+    }
+    train("train_svhn", &folder, &[]).success();
+    let said = printed(run("inpaint").success());
+    assert!(said.contains("MSE on hidden pixels"), "{said}");
+    let said = printed(run("hierarchy").success());
+    assert!(said.contains("layer 2: mean squared change"), "{said}");
+    for name in ["inpaint", "layer-2", "layer-1", "interpolation"] {
+        let picture = folder.path().join(format!("runs/svhn/{name}.png"));
+        assert!(picture.is_file(), "{}", picture.display());
+    }
+}
+
 /// A folder with twelve small pictures in `pictures`.
 fn with_pictures() -> TempDir {
     let folder = TempDir::new().unwrap();

@@ -15,8 +15,9 @@ fn names(error: &str, parts: &[&str]) {
     }
 }
 
-const COMMANDS: [&[&str]; 7] = [
+const COMMANDS: [&[&str]; 8] = [
     &["reconstruct"],
+    &["hierarchy"],
     &["sample"],
     &["info"],
     &["export", "--out", "w.safetensors"],
@@ -66,6 +67,12 @@ fn settings_that_do_not_exist_or_make_no_sense() {
     refuse("batch_size=many", &["batch_size", "many"]);
     refuse("batch_size=-1", &["batch_size"]);
     refuse("batch_size=0", &["batch_size", "at least 1"]);
+    refuse(
+        "generator.architecture=ladders",
+        &["architecture", "ladders"],
+    );
+    let centred = "generator={ architecture = 'ladder', parameterisation = 'centred' }";
+    refuse(centred, &["non-centred with architecture ladder"]);
     refuse("generator.features=0", &["features", "at least 1"]);
     refuse("generator.features=x", &["generator.features"]);
     refuse("generator.latents=[2, 0]", &["latent", "[2, 0]"]);

@@ -22,6 +22,7 @@ def main():
     parser.add_argument("run")
     parser.add_argument("--count", type=int, default=8, help="images for each objective")
     parser.add_argument("--seeds", type=int, default=5, help="problems for bias and spread")
+    parser.add_argument("--held-out", type=int, default=32, help="further images for sizes by step and layer")
     parser.add_argument("--quick", action="store_true", help="without per-step and per-layer sizes")
     parser.add_argument("data", nargs="*", help="further options, such as --data-dir=DIR")
     args, more = parser.parse_known_args()
@@ -76,15 +77,16 @@ def main():
         )
 
     if not args.quick:
-        base = best["exact", "refine"]["value"]
-        print(f"\nBest constant size by refinement: {base:.1f} nats. One for each:\n")
-        print("| sizes | search | objective, nats | gain | etas |")
+        print(f"\nObjective in nats, and on {args.held_out} other images with other noise:\n")
+        print("| sizes | search | searched on | others | etas |")
         print("|---|---|---|---|---|")
-        for per, search in [("layer", "refine"), ("layer", "gradient"), ("step", "gradient")]:
-            found = step_size("--per", per, "--search", search)
+        named = [("constant", "refine"), ("layer", "refine"), ("layer", "gradient"), ("step", "gradient")]
+        for per, search in named:
+            found = step_size("--per", per, "--search", search, "--held-out", args.held_out)
             etas = ", ".join(f"{eta:.3f}" for eta in found["step_size"]["eta"])
-            gain = base - found["value"]
-            print(f"| {per} | {search} | {found['value']:.1f} | {gain:.1f} | {etas} |", flush=True)
+            value, others = found["value"], found["held_out"]["value"]
+            print(f"| {per} | {search} | {value:.1f} | {others:.1f} | {etas} |", flush=True)
+        print(f"| the run's own | | {found['own_value']:.1f} | {found['held_out']['own_value']:.1f} | {own:.3f} |")
 
     print("\n| eta | test MSE | mean image |")
     print("|---|---|---|")

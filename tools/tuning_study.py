@@ -28,7 +28,9 @@ def main():
     parser.add_argument("--eta", type=float, default=0.05, help="fixed, and where tuning starts")
     parser.add_argument("--count", type=int, default=200, help="test images for the error")
     parser.add_argument("--objective-count", type=int, default=8, help="test images for the objective")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every run")
     args = parser.parse_args()
+    settings = [part for setting in args.set for part in ("--set", setting)]
 
     def call(*options):
         line = [args.program, *map(str, options), "--json"]
@@ -44,7 +46,7 @@ def main():
             if not summary.exists():
                 call("train", "--data", args.data, "--data-dir", args.data_dir, "--run", run, "--seed", seed,
                      "--steps", args.steps, "--set", f"langevin.step_size.eta={args.eta}",
-                     "--set", f"step_size.every={tuning}")
+                     "--set", f"step_size.every={tuning}", *settings)
             seconds = json.loads(summary.read_text())["seconds"]
             # The same test images and noise for every run, whatever seed it was trained with.
             found = call("reconstruct", "--run", run, "--seed", 1, "--count", args.count)

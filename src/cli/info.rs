@@ -6,16 +6,12 @@ use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 use shortrun_model::{GeneratorConfig, Preset, Summary};
-use shortrun_train::{MetricsLog, RunFolder, State, TrainConfig};
+use shortrun_train::{Checkpoint, MetricsLog, RunFolder, State, TrainConfig};
 
-use super::{
-    Failure,
-    report::Reporting,
-    run::{newest_checkpoint, read_config},
-};
+use super::{Failure, report::Reporting, run::warn_of_damage};
 use crate::{
     backend::OnBackend,
-    run_config::{DataConfig, training_of},
+    run_config::{DataConfig, RunConfig, training_of},
 };
 
 /// Arguments of `shortrun info`.
@@ -54,8 +50,9 @@ impl fmt::Display for Report {
         let generator = &self.generator;
         writeln!(
             f,
-            "generator: L = {}, latents {:?} (top first), {} channels, images {} x {} x {}",
+            "generator: L = {}, {} latents {:?} (top first), {} channels, images {} x {} x {}",
             generator.latents.count(),
+            generator.architecture.name(),
             generator.latents.sizes(),
             generator.features,
             generator.image_channels,
@@ -66,7 +63,7 @@ impl fmt::Display for Report {
         let training = &self.training;
         write!(
             f,
-            "training: {} iterations of {} images, K = {}, step size {}, sigma {:?}",
+            "training: {} iterations of {} images, K = {}, step size {}, sigma {}",
             training.iterations,
             training.batch_size,
             training.langevin.steps,
@@ -101,10 +98,13 @@ impl OnBackend for InfoArgs {
         let (generator, training, data, state, last_evaluation) = match (&self.run, self.preset) {
             (Some(path), _) => {
                 let folder = RunFolder::open(path)?;
-                let config = read_config(&folder)?;
+                let config = RunConfig::read(&folder)?;
                 // A run that has just begun has no checkpoint yet; that is no error here.
-                let state = match newest_checkpoint(&folder) {
-                    Ok(checkpoint) => Some(checkpoint.state),
+                let state = match Checkpoint::newest(&folder) {
+                    Ok((checkpoint, damaged)) => {
+                        warn_of_damage(&damaged);
+                        Some(checkpoint.state)
+                    }
                     Err(error) => {
                         err!("warning: {error}");
                         None

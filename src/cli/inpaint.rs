@@ -10,9 +10,9 @@ use shortrun_model::MultiLayerGenerator;
 
 use super::{
     Failure,
-    options::{ChainOptions, DEFAULT_COUNT, DataOptions, at_least_one},
+    options::{DEFAULT_COUNT, at_least_one},
     report::{Reporting, StepSizeReport},
-    run::RunOption,
+    run::{Loaded, Subject},
 };
 use crate::backend::OnBackend;
 
@@ -23,11 +23,7 @@ const SHOWN: usize = 64;
 #[derive(Debug, Args)]
 pub(super) struct InpaintArgs {
     #[command(flatten)]
-    run: RunOption,
-    #[command(flatten)]
-    data: DataOptions,
-    #[command(flatten)]
-    chain: ChainOptions,
+    subject: Subject,
     /// What to hide: center:SIDE, left, right, top, bottom, random:RATE, blocks:COUNTxSIDE, or a
     /// .png of the images' size (dark pixels are hidden).
     #[arg(long, value_name = "MASK")]
@@ -105,11 +101,13 @@ impl OnBackend for InpaintArgs {
     type Output = Result<Report, Failure>;
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let run = self.run.load()?;
+        let run = self.subject.run.load()?;
         let out = run.picture(self.out, "inpaint.png")?;
-        let chosen = self.data.load(&run, DEFAULT_COUNT)?;
-        let inference = run.inference(&self.chain)?;
-        let generator = run.generator::<Autodiff<B>>(&device)?;
+        let Loaded {
+            generator,
+            chosen,
+            inference,
+        } = self.subject.load::<B>(&run, DEFAULT_COUNT, &device)?;
         let begun = Instant::now();
         let count = chosen.images.len();
         let found = inpaint::<B, MultiLayerGenerator<Autodiff<B>>>(

@@ -6,7 +6,7 @@ use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
 use serde::Serialize;
 use shortrun_eval::{
-    Annealing, Bounds, Likelihood, LogDensity, Schedule, bits_per_dimension,
+    Annealing, Bounds, Estimate, Likelihood, LogDensity, Schedule, bits_per_dimension,
     bits_per_dimension_of_bytes,
 };
 use shortrun_model::{MultiLayerGenerator, Parameterisation};
@@ -68,7 +68,7 @@ struct Measured {
     /// Mean of log p(x) in nats, scaled values: in expectation not above the truth.
     log_density: f64,
     /// Standard error of that mean over images; null of one image.
-    standard_error: f64,
+    standard_error: Option<f64>,
     /// The part of it that the estimates' own errors make.
     estimation_error: f64,
     bits_per_dimension: f64,
@@ -87,7 +87,7 @@ struct Bounded {
     upper: f64,
     gap: f64,
     /// Standard error of the gap over images; null of one image.
-    gap_error: f64,
+    gap_error: Option<f64>,
     images: Vec<Bounds>,
 }
 
@@ -123,9 +123,10 @@ impl fmt::Display for Report {
         writeln!(f, "data: {}", self.data)?;
         writeln!(
             f,
-            "log p(x) of {} images: {log_density:.2} nats ± {standard_error:.2} over images (± \
+            "log p(x) of {} images: {log_density:.2} nats ± {:.2} over images (± \
              {estimation_error:.2} by the chains)",
             images.len(),
+            standard_error.unwrap_or(f64::NAN)
         )?;
         let quantised = if self.dequantised {
             ""
@@ -147,9 +148,9 @@ impl fmt::Display for Report {
         {
             writeln!(
                 f,
-                "{} images of the model: between {lower:.2} and {upper:.2} nats; gap {gap:.2} ± \
-                 {gap_error:.2}",
-                images.len()
+                "{} images of the model: between {lower:.2} and {upper:.2} nats; gap {gap:.2} ± {:.2}",
+                images.len(),
+                gap_error.unwrap_or(f64::NAN)
             )?;
         }
         write!(
@@ -221,17 +222,18 @@ impl OnBackend for LikelihoodArgs {
 
 impl Measured {
     fn new(images: Vec<LogDensity>, values: usize) -> Self {
-        let mean = |of: fn(&LogDensity) -> f64| mean_and_error(images.iter().map(of)).0;
-        let (log_density, standard_error) = mean_and_error(images.iter().map(|image| image.value));
-        let squares = mean(|image| image.standard_error.powi(2));
+        let over_images =
+            |of: fn(&LogDensity) -> f64| Estimate::of(&images.iter().map(of).collect::<Vec<_>>());
+        let density = over_images(|image| image.value);
+        let variance = over_images(|image| image.standard_error.powi(2)).mean;
         Self {
-            log_density,
-            standard_error,
-            estimation_error: (squares / images.len() as f64).sqrt(),
-            bits_per_dimension: bits_per_dimension(log_density, values),
-            bits_per_dimension_of_bytes: bits_per_dimension_of_bytes(log_density, values),
-            effective_chains: mean(|image| image.effective_chains),
-            acceptance: mean(|image| image.acceptance),
+            log_density: density.mean,
+            standard_error: density.standard_error,
+            estimation_error: (variance / images.len() as f64).sqrt(),
+            bits_per_dimension: bits_per_dimension(density.mean, values),
+            bits_per_dimension_of_bytes: bits_per_dimension_of_bytes(density.mean, values),
+            effective_chains: over_images(|image| image.effective_chains).mean,
+            acceptance: over_images(|image| image.acceptance).mean,
             images,
         }
     }
@@ -239,23 +241,15 @@ impl Measured {
 
 impl Bounded {
     fn new(images: Vec<Bounds>) -> Self {
-        let mean = |of: fn(&Bounds) -> f64| mean_and_error(images.iter().map(of)).0;
-        let (gap, gap_error) = mean_and_error(images.iter().map(Bounds::gap));
+        let over_images =
+            |of: fn(&Bounds) -> f64| Estimate::of(&images.iter().map(of).collect::<Vec<_>>());
+        let gap = over_images(Bounds::gap);
         Self {
-            lower: mean(|image| image.lower.value),
-            upper: mean(|image| image.upper.value),
-            gap,
-            gap_error,
+            lower: over_images(|image| image.lower.value).mean,
+            upper: over_images(|image| image.upper.value).mean,
+            gap: gap.mean,
+            gap_error: gap.standard_error,
             images,
         }
     }
-}
-
-/// The mean, and its standard error by the spread of the values.
-fn mean_and_error(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let values: Vec<f64> = values.collect();
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0) / n).sqrt())
 }

@@ -1,5 +1,5 @@
-//! The command line: `shortrun train | sweep | reconstruct | inpaint | sample | likelihood | calibrate |
-//! info | export | trace | step-size`.
+//! The command line: `shortrun train | sweep | reconstruct | inpaint | hierarchy | sample | likelihood |
+//! calibrate | info | export | trace | step-size`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -20,6 +20,7 @@ macro_rules! err {
 mod calibrate;
 mod export;
 mod failure;
+mod hierarchy;
 mod info;
 mod inpaint;
 mod likelihood;
@@ -64,6 +65,8 @@ enum Command {
     Reconstruct(reconstruct::ReconstructArgs),
     /// Hide pixels of images and let the model fill them in.
     Inpaint(inpaint::InpaintArgs),
+    /// Say and show what each layer of latents does to the image, and go from image to image.
+    Hierarchy(hierarchy::HierarchyArgs),
     /// Generate images from the prior.
     Sample(sample::SampleArgs),
     /// Estimate log p(x) of images, with bounds on both sides for images of the model's own making.
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(args) => sweep::main(args),
         Command::Reconstruct(args) => args.reporting.run(args),
         Command::Inpaint(args) => args.reporting.run(args),
+        Command::Hierarchy(args) => args.reporting.run(args),
         Command::Sample(args) => args.reporting.run(args),
         Command::Likelihood(args) => args.reporting.run(args),
         Command::Calibrate(args) => args.reporting.run(args),

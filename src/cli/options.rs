@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use shortrun_data::{DataSpec, Images, Split, read_npy};
-use shortrun_langevin::{ShortRun, StepSize};
+use shortrun_langevin::{Divergence, ShortRun, StepSize};
 
 use super::{Failure, run::LoadedRun};
 use crate::{backend::BackendName, run_config::DataConfig};
@@ -70,6 +70,16 @@ impl Chosen {
             None => Ok(self.images.mean_image()),
             Some(spec) => Ok(spec.load_split(Split::Train, None)?.images.mean_image()),
         }
+    }
+}
+
+/// Says that chains diverged, and what to do.
+pub(super) fn warn_of_divergence(found: Option<&Divergence>) {
+    if let Some(divergence) = found {
+        err!(
+            "warning: {:.0} % of the chains diverged; lower the step size (--step-size eta=…)",
+            100.0 * divergence.share
+        );
     }
 }
 

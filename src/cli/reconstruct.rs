@@ -10,9 +10,9 @@ use shortrun_model::MultiLayerGenerator;
 
 use super::{
     Failure,
-    options::{ChainOptions, DEFAULT_COUNT, DataOptions},
+    options::{DEFAULT_COUNT, warn_of_divergence},
     report::{Reporting, StepSizeReport},
-    run::RunOption,
+    run::{Loaded, Subject},
 };
 use crate::backend::OnBackend;
 
@@ -23,11 +23,7 @@ const SHOWN: usize = 256;
 #[derive(Debug, Args)]
 pub(super) struct ReconstructArgs {
     #[command(flatten)]
-    run: RunOption,
-    #[command(flatten)]
-    data: DataOptions,
-    #[command(flatten)]
-    chain: ChainOptions,
+    subject: Subject,
     /// Picture to write: originals above reconstructions, of the first 256 images at most [default:
     /// RUN/reconstruct.png].
     #[arg(long, value_name = "FILE.png")]
@@ -80,11 +76,13 @@ impl OnBackend for ReconstructArgs {
     type Output = Result<Report, Failure>;
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let run = self.run.load()?;
+        let run = self.subject.run.load()?;
         let out = run.picture(self.out, "reconstruct.png")?;
-        let chosen = self.data.load(&run, DEFAULT_COUNT)?;
-        let inference = run.inference(&self.chain)?;
-        let generator = run.generator::<Autodiff<B>>(&device)?;
+        let Loaded {
+            generator,
+            chosen,
+            inference,
+        } = self.subject.load::<B>(&run, DEFAULT_COUNT, &device)?;
         let begun = Instant::now();
         let count = chosen.images.len();
         let found = reconstruct::<B, MultiLayerGenerator<Autodiff<B>>>(
@@ -104,12 +102,7 @@ impl OnBackend for ReconstructArgs {
             &found.generated[..shown],
         )
         .write_png(&out)?;
-        if let Some(divergence) = &found.divergence {
-            err!(
-                "warning: {:.0} % of the chains diverged; lower the step size (--step-size eta=…)",
-                100.0 * divergence.share
-            );
-        }
+        warn_of_divergence(found.divergence.as_ref());
         let mse = found.mse();
         let steps = inference.chain.steps();
         Ok(Report {

@@ -1,22 +1,20 @@
-//! Opening a run folder to look at its model.
+//! Opening a run folder, as the command line asks for it.
 
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
 };
 
-use burn::prelude::*;
+use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
 use shortrun_eval::Inference;
-use shortrun_langevin::StepSizes;
 use shortrun_model::MultiLayerGenerator;
-use shortrun_train::{Checkpoint, RunFolder};
 
 use super::{
     Failure,
-    options::{ChainOptions, check_output},
+    options::{ChainOptions, Chosen, DataOptions, check_output},
 };
-use crate::run_config::RunConfig;
+pub(super) use crate::run::LoadedRun;
 
 /// Which run, and which of its checkpoints.
 #[derive(Clone, Debug, Args)]
@@ -29,71 +27,57 @@ pub(super) struct RunOption {
     best: bool,
 }
 
-/// A run's configuration and one of its checkpoints.
-pub(super) struct LoadedRun {
-    pub(super) config: RunConfig,
-    pub(super) checkpoint: Checkpoint,
-    pub(super) folder: RunFolder,
+impl RunOption {
+    pub(super) fn load(&self) -> Result<LoadedRun, Failure> {
+        let run = LoadedRun::open(&self.run)?;
+        warn_of_damage(&run.damaged);
+        Ok(if self.best { run.best()? } else { run })
+    }
 }
 
-/// The configuration in a run folder.
-pub(super) fn read_config(folder: &RunFolder) -> Result<RunConfig, Failure> {
-    let place = folder.path().join("config.toml");
-    let text = folder.config()?;
-    Ok(RunConfig::from_toml(&place.display().to_string(), &text)?)
-}
-
-/// The newest whole checkpoint; what is wrong with newer ones is said.
-pub(super) fn newest_checkpoint(folder: &RunFolder) -> Result<Checkpoint, Failure> {
-    let (checkpoint, damaged) = Checkpoint::newest(folder)?;
+/// Says what is wrong with newer checkpoints than the one that is used.
+pub(super) fn warn_of_damage(damaged: &[String]) {
     for message in damaged {
         err!("warning: {message}; an older checkpoint is used");
     }
-    Ok(checkpoint)
 }
 
-impl RunOption {
-    pub(super) fn load(&self) -> Result<LoadedRun, Failure> {
-        let folder = RunFolder::open(&self.run)?;
-        let config = read_config(&folder)?;
-        let mut checkpoint = newest_checkpoint(&folder)?;
-        if let (true, Some((iteration, _))) = (self.best, checkpoint.state.best) {
-            checkpoint = Checkpoint::open(&folder, iteration)?;
-        }
-        Ok(LoadedRun {
-            config,
-            checkpoint,
-            folder,
+/// A run, images to look at, and how their latents are inferred.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Subject {
+    #[command(flatten)]
+    pub(super) run: RunOption,
+    #[command(flatten)]
+    pub(super) data: DataOptions,
+    #[command(flatten)]
+    pub(super) chain: ChainOptions,
+}
+
+/// What [`Subject`] asks for.
+pub(super) struct Loaded<B: Backend> {
+    pub(super) generator: MultiLayerGenerator<Autodiff<B>>,
+    pub(super) chosen: Chosen,
+    pub(super) inference: Inference,
+}
+
+impl Subject {
+    /// Images, generator and inference of an open run; `count` images unless `--count` says
+    /// otherwise.
+    pub(super) fn load<B: Backend>(
+        &self,
+        run: &LoadedRun,
+        count: usize,
+        device: &B::Device,
+    ) -> Result<Loaded<B>, Failure> {
+        Ok(Loaded {
+            chosen: self.data.load(run, count)?,
+            inference: run.inference(&self.chain)?,
+            generator: run.generator(device)?,
         })
     }
 }
 
 impl LoadedRun {
-    /// The generator with the checkpoint's weights.
-    pub(super) fn generator<B: Backend>(
-        &self,
-        device: &B::Device,
-    ) -> Result<MultiLayerGenerator<B>, Failure> {
-        let shape = self.config.generator.try_init::<B>(0, device)?;
-        Ok(self.checkpoint.generator::<B, _>(shape, device)?)
-    }
-
-    /// The iteration the checkpoint's weights came from, counted from 0.
-    pub(super) fn last_iteration(&self) -> u64 {
-        self.checkpoint.state.iteration.saturating_sub(1)
-    }
-
-    /// Standard deviation of a pixel at this checkpoint.
-    pub(super) fn sigma(&self) -> f64 {
-        self.config.training.sigma.at(self.last_iteration())
-    }
-
-    /// The step sizes at this checkpoint.
-    pub(super) fn step_sizes(&self) -> StepSizes {
-        let state = &self.checkpoint.state;
-        state.step_sizes(&self.config.training, self.last_iteration())
-    }
-
     /// How latents are inferred at this checkpoint, with what the options change.
     pub(super) fn inference(&self, options: &ChainOptions) -> Result<Inference, Failure> {
         Ok(Inference {
@@ -109,6 +93,16 @@ impl LoadedRun {
         let out = out.unwrap_or_else(|| self.folder.path().join(name));
         let extension = Path::new(name).extension().and_then(OsStr::to_str);
         check_output(&out, extension.unwrap_or_default())?;
+        Ok(out)
+    }
+
+    /// The folder that a command writes several pictures to, made if it is not there: in the run
+    /// folder if it is not told.
+    pub(super) fn pictures(&self, out: Option<PathBuf>, name: &str) -> Result<PathBuf, Failure> {
+        let out = out.unwrap_or_else(|| self.folder.path().join(name));
+        std::fs::create_dir_all(&out).map_err(|error| {
+            Failure::Other(format!("cannot make the folder {}: {error}", out.display()))
+        })?;
         Ok(out)
     }
 }

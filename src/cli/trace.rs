@@ -11,9 +11,9 @@ use shortrun_stepsize_vi::MemoryBudget;
 
 use super::{
     Failure,
-    options::{ChainOptions, DEFAULT_COUNT, DataOptions, at_least_one, check_output},
+    options::{DEFAULT_COUNT, at_least_one, check_output},
     report::Reporting,
-    run::RunOption,
+    run::{Loaded, Subject},
 };
 use crate::backend::OnBackend;
 
@@ -21,11 +21,7 @@ use crate::backend::OnBackend;
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
     #[command(flatten)]
-    run: RunOption,
-    #[command(flatten)]
-    data: DataOptions,
-    #[command(flatten)]
-    chain: ChainOptions,
+    subject: Subject,
     /// Also write the exact objective of the step size along these chains: logdet [K, N]
     /// (log|det(I - s_k H(e_k))|) and objective [N], in nats.
     #[arg(long)]
@@ -71,10 +67,12 @@ impl OnBackend for TraceArgs {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         check_output(&self.out, "safetensors")?;
-        let run = self.run.load()?;
-        let chosen = self.data.load(&run, DEFAULT_COUNT)?;
-        let inference = run.inference(&self.chain)?;
-        let generator = run.generator::<Autodiff<B>>(&device)?;
+        let run = self.subject.run.load()?;
+        let Loaded {
+            generator,
+            chosen,
+            inference,
+        } = self.subject.load::<B>(&run, DEFAULT_COUNT, &device)?;
         let count = chosen.images.len();
         trace::<B, MultiLayerGenerator<Autodiff<B>>>(
             &generator,

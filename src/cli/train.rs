@@ -14,7 +14,7 @@ use shortrun_train::{
     Ending, Progress, RunFolder, Session, Stop, Summary, TrainConfig, TrainError,
 };
 
-use super::{Exit, Failure, options::BackendOption, run::read_config};
+use super::{Exit, Failure, options::BackendOption};
 use crate::{
     backend::OnBackend,
     run_config::{DataConfig, RunConfig, generator_of, training_of},
@@ -141,7 +141,7 @@ pub(super) fn begin_or_resume(
         return backend.run(plan.stopped_by(stop.clone()))?;
     };
     let plan = Plan::resume(learn, folder.to_owned(), quiet)?;
-    let stored = read_config(&opened)?.training;
+    let stored = RunConfig::read(&opened)?.training;
     if let Some(difference) = difference("training", &stored, &plan.config.training) {
         let path = folder.to_owned();
         return Err(TrainError::OtherRun { path, difference }.into());
@@ -239,7 +239,7 @@ impl Plan {
     /// The stored configuration, with only those changes that do not make it another run.
     fn resume(args: &LearnOptions, folder: PathBuf, quiet: bool) -> Result<Self, Failure> {
         let opened = RunFolder::open(&folder)?;
-        let mut config = read_config(&opened)?;
+        let mut config = RunConfig::read(&opened)?;
         let layers = args.layers()?;
         let other = |difference: String| TrainError::OtherRun {
             path: folder.clone(),

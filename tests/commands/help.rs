@@ -29,6 +29,15 @@ fn help_lists_every_flag() {
             "trace",
             [&data[..], &chain[..], &["--out", "--best"]].concat(),
         ),
+        (
+            "hierarchy",
+            [
+                &data[..],
+                &chain[..],
+                &["--from-prior", "--redraws", "--out"],
+            ]
+            .concat(),
+        ),
         ("sample", vec!["--count", "--seed", "--out", "--best"]),
         ("export", vec!["--out", "--best"]),
         ("info", vec!["--preset"]),

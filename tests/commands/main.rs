@@ -7,6 +7,7 @@ mod common;
 mod calibrate;
 mod export;
 mod help;
+mod hierarchy;
 mod info;
 mod inpaint;
 mod likelihood;

@@ -52,6 +52,9 @@ pub enum EvalError {
         /// What is wrong with it, and what would do.
         reason: String,
     },
+    /// An interpolation without both ends.
+    #[error("an interpolation needs at least 2 frames, its ends; found {0}")]
+    Frames(usize),
     /// No images to look at.
     #[error("there are no images to look at; ask for a count of at least 1")]
     NoImages,

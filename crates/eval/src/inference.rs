@@ -2,7 +2,7 @@
 
 use burn::{prelude::*, tensor::TensorData};
 use shortrun_data::Images;
-use shortrun_langevin::{LatentLayers, Noise, NoiseKey, Purpose, Run, ShortRun};
+use shortrun_langevin::{Divergence, LatentLayers, Noise, NoiseKey, Purpose, Run, ShortRun};
 use shortrun_model::{Generator, Learnable, Observation};
 
 use crate::EvalError;
@@ -33,7 +33,46 @@ pub struct Inference {
     pub layers: LatentLayers,
 }
 
+/// Latents inferred from images.
+#[derive(Clone, Debug)]
+pub struct Inferred<B: Backend> {
+    /// Where the chains ended, `[n, d]`.
+    pub latents: Tensor<B, 2>,
+    /// The chains that diverged, if any.
+    pub divergence: Option<Divergence>,
+}
+
 impl Inference {
+    /// Infers the latents of the first `count` images.
+    ///
+    /// # Errors
+    /// If there are no images, or the chain or sigma make no sense.
+    pub fn infer<B: Backend, G: Learnable<B>>(
+        &self,
+        generator: &G,
+        images: &Images,
+        count: usize,
+        device: &B::Device,
+    ) -> Result<Inferred<B>, EvalError> {
+        let mut energies = vec![Vec::new(); self.chain.steps() + 1];
+        let mut latents = Vec::new();
+        self.run(generator, images, count, device, |observation, run| {
+            let ends = generator.valid().energy(run.latents.clone(), &observation);
+            let n = run.latents.dims()[0];
+            let along = [host(run.energy), host(ends)].concat();
+            for (all, some) in energies.iter_mut().zip(along.chunks(n)) {
+                all.extend_from_slice(some);
+            }
+            latents.push(run.latents);
+        })?;
+        let latents = Tensor::cat(latents, 0);
+        let [n, d] = latents.dims();
+        Ok(Inferred {
+            latents,
+            divergence: Divergence::find(&energies.concat(), n, d),
+        })
+    }
+
     /// Runs the chain on the first `count` images, some at a time, and hands each observation and
     /// the run on it to `each`.
     pub(crate) fn run<B: Backend, G: Learnable<B>>(
@@ -113,6 +152,17 @@ pub(crate) fn standard_normal<B: Backend>(
 ) -> bool {
     let moved = generator.latents_from_noise(noise.clone()) - noise;
     host(moved.abs().max()) == [0.0]
+}
+
+/// Images `[n, c, h, w]` of latents `[n, d]` on the host, row by row; some at a time.
+pub(crate) fn images_of<B: Backend, G: Learnable<B>>(
+    generator: &G,
+    latents: Tensor<B, 2>,
+) -> Vec<f32> {
+    let parts = latents.split(CHUNK, 0).into_iter();
+    parts
+        .flat_map(|latents| host(generate(generator, latents)))
+        .collect()
 }
 
 /// `forward` of the generator without a tape: `[n, d]` to `[n, c, h, w]`.

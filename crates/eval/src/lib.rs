@@ -1,12 +1,14 @@
-//! Looking at a trained generator: reconstruction, synthesis, inpainting, traces of the
-//! chain, the step-size problem, likelihood, calibration, and pictures.
+//! Looking at a trained generator: reconstruction, synthesis, inpainting, what each layer does,
+//! interpolation, traces of the chain, the step-size problem, likelihood, calibration, and pictures.
 
 mod bars;
 mod calibration;
 mod error;
 mod grid;
+mod hierarchy;
 mod inference;
 mod inpaint;
+mod interpolation;
 mod likelihood;
 #[cfg(test)]
 mod linear_gaussian;
@@ -22,8 +24,10 @@ pub use bars::Bars;
 pub use calibration::{Calibration, LayerCalibration, RankTest, Spread, calibrate};
 pub use error::EvalError;
 pub use grid::Grid;
-pub use inference::Inference;
+pub use hierarchy::{Estimate, Hierarchy, Redrawn, resample_layers};
+pub use inference::{Inference, Inferred};
 pub use inpaint::{Inpainting, inpaint};
+pub use interpolation::{Interpolation, interpolate};
 pub use likelihood::{
     Annealing, Bounds, Likelihood, LogDensity, Schedule, bits_per_dimension,
     bits_per_dimension_of_bytes,
@@ -31,7 +35,7 @@ pub use likelihood::{
 pub use mask::{Mask, Side};
 pub use plot::{Panel, Plot, Series};
 pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
-pub use sample::sample;
+pub use sample::{prior_noise, sample};
 pub use simulate::{Simulated, simulate};
 pub use step_size::StepSizeTask;
 pub use trace::{ChainTrace, trace};

@@ -3,12 +3,9 @@
 use burn::prelude::*;
 use shortrun_data::Images;
 use shortrun_langevin::Divergence;
-use shortrun_model::{Generator, Learnable};
+use shortrun_model::Learnable;
 
-use crate::{
-    EvalError, Inference,
-    inference::{generate, host},
-};
+use crate::{EvalError, Inference, inference::images_of};
 
 /// Images beside what the generator makes of their inferred latents.
 #[derive(Clone, Debug)]
@@ -41,34 +38,20 @@ pub fn reconstruct<B: Backend, G: Learnable<B>>(
     inference: &Inference,
     device: &B::Device,
 ) -> Result<Reconstruction, EvalError> {
-    let mut all = Reconstruction {
-        originals: Vec::new(),
-        generated: Vec::new(),
-        mse_by_image: Vec::new(),
-        divergence: None,
-    };
+    let found = inference.infer(generator, images, count, device)?;
+    let places: Vec<usize> = (0..found.latents.dims()[0]).collect();
+    let originals = images.to_f32(&places);
+    let generated = images_of(generator, found.latents);
     let values = images.shape().values();
-    let mut energies = vec![Vec::new(); inference.chain.steps() + 1];
-    inference.run(generator, images, count, device, |observation, run| {
-        let ends = generator.valid().energy(run.latents.clone(), &observation);
-        let n = run.latents.dims()[0];
-        let along = [host(run.energy), host(ends)].concat();
-        for (all, some) in energies.iter_mut().zip(along.chunks(n)) {
-            all.extend_from_slice(some);
-        }
-        let generated = host(generate(generator, run.latents));
-        let originals = host(observation.images().clone());
-        let mse = originals
-            .chunks_exact(values)
-            .zip(generated.chunks_exact(values))
-            .map(|(original, generated)| mse(original, generated));
-        all.mse_by_image.extend(mse);
-        all.originals.extend(originals);
-        all.generated.extend(generated);
-    })?;
-    let (n, d) = (all.mse_by_image.len(), inference.layers.dim());
-    all.divergence = Divergence::find(&energies.concat(), n, d);
-    Ok(all)
+    let pairs = originals
+        .chunks_exact(values)
+        .zip(generated.chunks_exact(values));
+    Ok(Reconstruction {
+        mse_by_image: pairs.map(|(a, b)| mse(a, b)).collect(),
+        divergence: found.divergence,
+        originals,
+        generated,
+    })
 }
 
 /// Mean squared error that predicting `mean` (one image) for each of the first `count` images
@@ -81,7 +64,8 @@ pub fn mean_image_mse(mean: &[f32], images: &Images, count: usize) -> f64 {
     sum / count as f64
 }
 
-fn mse(a: &[f32], b: &[f32]) -> f64 {
+/// Mean squared difference of two images, per value.
+pub(crate) fn mse(a: &[f32], b: &[f32]) -> f64 {
     let squares = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2));
     squares.sum::<f64>() / a.len() as f64
 }

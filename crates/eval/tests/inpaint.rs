@@ -1,19 +1,15 @@
 //! Inpainting a linear generator: the closed-form conditional of the hidden pixels.
 #![allow(clippy::unwrap_used)]
 
-use burn::{
-    backend::{Autodiff, Flex},
-    module::Module,
-    prelude::*,
-    tensor::TensorData,
-};
+mod common;
+
+use burn::backend::{Autodiff, Flex};
+use common::{Linear, PIXELS, SIDE, linear};
 use shortrun_data::{ImageShape, Images};
 use shortrun_eval::{EvalError, Inference, Mask, inpaint};
 use shortrun_langevin::{LatentLayers, ShortRun, StepSize};
-use shortrun_model::Generator;
 
 const SIGMA: f64 = 0.3;
-const SIDE: usize = 4;
 
 /// `x = W e` with two latents and sixteen pixels.
 fn weight(pixel: usize) -> [f64; 2] {
@@ -21,32 +17,12 @@ fn weight(pixel: usize) -> [f64; 2] {
     [0.3 * angle.sin(), 0.25 * (1.7 * angle).cos()]
 }
 
-#[derive(Module, Debug)]
-struct Linear<B: Backend> {
-    weight: burn::module::Param<Tensor<B, 2>>,
-}
-
-impl<B: Backend> Generator<B> for Linear<B> {
-    fn forward(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
-        let [n, _] = latents.dims();
-        latents
-            .matmul(self.weight.val())
-            .reshape([n, 1, SIDE, SIDE])
-    }
-}
-
 fn generator() -> Linear<Autodiff<Flex>> {
-    let values: Vec<f32> = (0..2)
-        .flat_map(|latent| (0..SIDE * SIDE).map(move |pixel| weight(pixel)[latent] as f32))
-        .collect();
-    let values = TensorData::new(values, [2, SIDE * SIDE]);
-    Linear {
-        weight: burn::module::Param::from_tensor(Tensor::from_data(values, &Default::default())),
-    }
+    linear(2, |pixel, latent| weight(pixel)[latent])
 }
 
 fn image() -> Images {
-    let pixels = (0..SIDE * SIDE).map(|pixel| {
+    let pixels = (0..PIXELS).map(|pixel| {
         let [a, b] = weight(pixel);
         ((0.8 * a - 1.1 * b + 1.0) * 127.5).round() as u8
     });

@@ -83,6 +83,18 @@ impl<B: Backend> Block<B> {
     pub fn forward(&self, latent: Tensor<B, 2>) -> Tensor<B, 4> {
         residual(&self.conv1, &self.conv2, self.project.forward(latent))
     }
+
+    /// `d_l(p_l(e_l) + h)`: a ladder's layer, with the features h of the layers above.
+    ///
+    /// # Shapes
+    /// `[n, d_l]` and `[n, n_f, size, size]` to the latter
+    pub fn forward_below(&self, latent: Tensor<B, 2>, above: Tensor<B, 4>) -> Tensor<B, 4> {
+        residual(
+            &self.conv1,
+            &self.conv2,
+            self.project.forward(latent) + above,
+        )
+    }
 }
 
 /// A residual block `d` on its own, between the last features and the output.

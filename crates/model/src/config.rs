@@ -8,6 +8,10 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorConfig {
+    /// How the layers depend on one another; [`Conditional`](Architecture::Conditional) if a file
+    /// does not say.
+    #[serde(default)]
+    pub architecture: Architecture,
     /// Sizes of the latent layers, top first. Their number is L.
     pub latents: LatentLayers,
     /// Height and width of the images: 28, 32 or 64 pixels.
@@ -18,14 +22,38 @@ pub struct GeneratorConfig {
     pub features: usize,
     /// Channels of the small map that the linear part of a projection makes.
     pub seed_channels: usize,
-    /// Channels of the convolution in the mean and scale heads.
+    /// Channels of the convolution in the mean and scale heads. (A ladder has no heads.)
     pub head_width: HeadWidth,
     /// Further blocks between the last features and the output.
     pub refine_blocks: usize,
-    /// How a scale head's output becomes a standard deviation.
+    /// How a scale head's output becomes a standard deviation. (Likewise.)
     pub scale: ScaleForm,
     /// Which variables the chain moves.
     pub parameterisation: Parameterisation,
+}
+
+/// How the layers of latents depend on one another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// Each layer is drawn given the layers above, `z_l = mu_l + sigma_l e_l` with both computed
+    /// from their features: Nijkamp et al. (2020), Table 4.
+    #[default]
+    Conditional,
+    /// All layers are independent standard normal noise, and each enters a deterministic top-down
+    /// network at its own depth: the generator of the variational ladder autoencoder, Zhao, Song
+    /// and Ermon (2017), *Learning Hierarchical Features from Generative Models*.
+    Ladder,
+}
+
+impl Architecture {
+    /// The name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conditional => "conditional",
+            Self::Ladder => "ladder",
+        }
+    }
 }
 
 /// Channels of the convolution in the mean and scale heads of a layer.
@@ -74,6 +102,12 @@ pub enum ConfigError {
     /// A width of 0.
     #[error("{0} must be at least 1")]
     Width(&'static str),
+    /// A ladder in the centred form.
+    #[error(
+        "parameterisation must be non-centred with architecture ladder: its latents are standard \
+         normal noise, so there is no other form"
+    )]
+    CentredLadder,
     /// A preset that does not exist.
     #[error("there is no preset '{0}'; the presets are {1}")]
     Preset(String, String),
@@ -91,6 +125,10 @@ impl GeneratorConfig {
         if ![1, 3].contains(&self.image_channels) {
             return Err(ConfigError::ImageChannels(self.image_channels));
         }
+        let centred = self.parameterisation == Parameterisation::Centred;
+        if centred && self.architecture == Architecture::Ladder {
+            return Err(ConfigError::CentredLadder);
+        }
         let widths = [
             ("features", self.features),
             ("seed_channels", self.seed_channels),
@@ -100,6 +138,12 @@ impl GeneratorConfig {
             Some((name, _)) => Err(ConfigError::Width(name)),
             None => Ok(()),
         }
+    }
+
+    /// Whether the chain moves latents that are not standard normal. Never of a ladder's.
+    pub(crate) fn is_centred(&self) -> bool {
+        self.architecture == Architecture::Conditional
+            && self.parameterisation == Parameterisation::Centred
     }
 
     /// Height and width of every feature map: 14 for images of 28 pixels, else 16.

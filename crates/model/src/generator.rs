@@ -29,6 +29,12 @@ pub trait Generator<B: Backend>: Module<B> {
         noise
     }
 
+    /// The inverse of [`latents_from_noise`](Self::latents_from_noise): the standard normal noise
+    /// `[n, d]` behind latents `[n, d]`.
+    fn noise_from_latents(&self, latents: Tensor<B, 2>) -> Tensor<B, 2> {
+        latents
+    }
+
     /// The posterior of an observation with the present weights, on the inner backend, for the
     /// chain to run on: by automatic differentiation, unless the generator knows a faster way.
     fn posterior(

@@ -2,7 +2,8 @@
 //!
 //! The built-in [`MultiLayerGenerator`] is the top-down network of Nijkamp et al. (2020), Table 4:
 //! noise vectors `e_L, …, e_1` (top layer first) shape feature maps layer by layer, and the last
-//! features become an image. Any other network works with the chain, with training and with
+//! features become an image. As an [`Architecture::Ladder`] it is the top-down network of Zhao, Song
+//! and Ermon (2017) instead, whose layers are independent. Any other network works with the chain, with training and with
 //! reconstruction too, once it implements [`Generator`], a trait with one required method.
 //!
 //! ```
@@ -37,7 +38,9 @@ mod top_down;
 mod weights;
 
 pub use block::{Block, Project, Refine};
-pub use config::{ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm};
+pub use config::{
+    Architecture, ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm,
+};
 pub use explicit::{CentredError, ExplicitCurvature, ExplicitPosterior};
 pub use gelu::gelu;
 pub use generator::{Generator, Learnable};

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use shortrun_langevin::LatentLayers;
 
-use crate::{ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm};
+use crate::{Architecture, ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm};
 
 /// A named shape of the built-in generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,7 @@ impl Preset {
             Self::Released => (&[64, 64, 64, 96, 128], 64, HeadWidth::Latent, 1),
         };
         let config = GeneratorConfig {
+            architecture: Architecture::Conditional,
             latents: LatentLayers::new(latents).map_err(|_| ConfigError::Width("latents"))?,
             image_size: size,
             image_channels: channels,

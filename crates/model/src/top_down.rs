@@ -7,8 +7,8 @@ use burn::{
 use shortrun_langevin::{Autodiff2, Autodiff3, ByNestedAutodiff, Curvature, EnergyGradient};
 
 use crate::{
-    Block, CentredError, ConfigError, ExplicitCurvature, ExplicitPosterior, Generator,
-    GeneratorConfig, NestedPosterior, Observation, Parameterisation, Refine, Stochastic,
+    Architecture, Block, CentredError, ConfigError, ExplicitCurvature, ExplicitPosterior,
+    Generator, GeneratorConfig, NestedPosterior, Observation, Parameterisation, Refine, Stochastic,
     generator::half_square, init::Init, output,
 };
 
@@ -21,11 +21,23 @@ use crate::{
 /// z_{i+1} = mu_i(h_i) + sigma_i(h_i) * e_{i+1}         (non-centred)
 /// x       = tanh(output(refine(h_{L-1})))
 /// ```
+///
+/// As an [`Architecture::Ladder`] (Zhao, Song and Ermon, 2017) it has no stochastic part; every
+/// layer's noise goes straight into its block, which works on the features above as well:
+///
+/// ```text
+/// h_i     = d_i(p_i(e_i) + h_{i-1})                    (h_{-1} = 0)
+/// ```
+///
+/// So the noise of a layer passes through the blocks of all layers below, and the top layer's
+/// through the most. (Their equations join `v_l(e_l)` to the features above as further channels,
+/// `u_l([h_{i-1}; v_l(e_l)])`. Here it is added, which is the case in which the first convolution
+/// of u_l has the same kernel for both; `p_l` ends in a convolution of its own.)
 #[derive(Module, Debug)]
 pub struct MultiLayerGenerator<B: Backend> {
     /// `p_i` and `d_i` of every layer, top first.
     pub blocks: Vec<Block<B>>,
-    /// `mu_i` and `sigma_i`, from block i to latents i + 1.
+    /// `mu_i` and `sigma_i`, from block i to latents i + 1. None in a ladder.
     pub stochastic: Vec<Stochastic<B>>,
     /// Further residual blocks before the output.
     pub refine: Vec<Refine<B>>,
@@ -42,9 +54,13 @@ impl GeneratorConfig {
     pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> MultiLayerGenerator<B> {
         let init = &mut Init::new(seed, device);
         let sizes = self.latents.sizes();
+        let given_above = match self.architecture {
+            Architecture::Conditional => &sizes[1..],
+            Architecture::Ladder => &[],
+        };
         MultiLayerGenerator {
             blocks: sizes.iter().map(|d| Block::new(self, *d, init)).collect(),
-            stochastic: sizes[1..]
+            stochastic: given_above
                 .iter()
                 .map(|d| Stochastic::new(self, *d, init))
                 .collect(),
@@ -79,7 +95,7 @@ impl<B: Backend> MultiLayerGenerator<B> {
         &self.config
     }
 
-    /// The same weights, with a chain that moves other variables.
+    /// The same weights, with a chain that moves other variables. (A ladder's are always the noise.)
     pub fn with_parameterisation(mut self, parameterisation: Parameterisation) -> Self {
         self.config.parameterisation = parameterisation;
         self
@@ -87,8 +103,14 @@ impl<B: Backend> MultiLayerGenerator<B> {
 
     /// The last features, and each layer's `-log p(z_l | above)` (without constants) to `prior`.
     fn features(&self, latents: Tensor<B, 2>, prior: Option<Prior<'_, B>>) -> Tensor<B, 4> {
+        if self.config.architecture == Architecture::Ladder {
+            if let Some(collect) = prior {
+                collect(half_square(latents.clone()));
+            }
+            return self.ladder_features(latents);
+        }
         let layers = self.config.latents.split(latents);
-        let centred = self.config.parameterisation == Parameterisation::Centred;
+        let centred = self.config.is_centred();
         let mut collect = prior;
         if let Some(collect) = &mut collect {
             collect(half_square(layers[0].clone()));
@@ -113,6 +135,40 @@ impl<B: Backend> MultiLayerGenerator<B> {
             features = self.blocks[i + 1].forward(latent) + features;
         }
         features
+    }
+
+    /// The last features of a ladder.
+    fn ladder_features(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
+        let mut layers = self.blocks.iter().zip(self.config.latents.split(latents));
+        let Some((top, latent)) = layers.next() else {
+            unreachable!("a generator without layers")
+        };
+        layers.fold(top.forward(latent), |features, (block, latent)| {
+            block.forward_below(latent, features)
+        })
+    }
+
+    /// Goes down the layers of the centred form: `step` makes the latents of a layer, and what is
+    /// wanted of it, of the layer's mean, scale and part of `given`. In other forms latents and noise
+    /// are the same.
+    fn layer_by_layer(
+        &self,
+        given: Tensor<B, 2>,
+        step: impl Fn(Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>),
+    ) -> Tensor<B, 2> {
+        if !self.config.is_centred() {
+            return given;
+        }
+        let given = self.config.latents.split(given);
+        let mut wanted = vec![given[0].clone()];
+        let mut features = self.blocks[0].forward(given[0].clone());
+        for (i, stochastic) in self.stochastic.iter().enumerate() {
+            let (mean, scale) = stochastic.forward(features.clone());
+            let (latent, found) = step(mean, scale, given[i + 1].clone());
+            features = self.blocks[i + 1].forward(latent) + features;
+            wanted.push(found);
+        }
+        Tensor::cat(wanted, 1)
     }
 
     fn image(&self, features: Tensor<B, 4>) -> Tensor<B, 4> {
@@ -146,19 +202,17 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
     }
 
     fn latents_from_noise(&self, noise: Tensor<B, 2>) -> Tensor<B, 2> {
-        if self.config.parameterisation == Parameterisation::NonCentred {
-            return noise;
-        }
-        let noise = self.config.latents.split(noise);
-        let mut latents = vec![noise[0].clone()];
-        let mut features = self.blocks[0].forward(noise[0].clone());
-        for (i, stochastic) in self.stochastic.iter().enumerate() {
-            let (mean, scale) = stochastic.forward(features.clone());
-            let latent = mean + scale * noise[i + 1].clone();
-            features = self.blocks[i + 1].forward(latent.clone()) + features;
-            latents.push(latent);
-        }
-        Tensor::cat(latents, 1)
+        self.layer_by_layer(noise, |mean, scale, noise| {
+            let latent = mean + scale * noise;
+            (latent.clone(), latent)
+        })
+    }
+
+    fn noise_from_latents(&self, latents: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.layer_by_layer(latents, |mean, scale, latent| {
+            let noise = (latent.clone() - mean) / scale;
+            (latent, noise)
+        })
     }
 
     fn posterior(

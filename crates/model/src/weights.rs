@@ -2,7 +2,7 @@
 //!
 //! Names follow the order of computation, top layer first: `blocks.{i}.project.linear.weight`,
 //! `blocks.{i}.project.deconv.weight`, `blocks.{i}.conv1.weight`, `stochastic.{i}.mean.conv.weight`
-//! (from block i to latents i + 1), `refine.{j}.conv1.weight`, `output.{j}.weight`, and so on.
+//! (from block i to latents i + 1; a ladder has none), `refine.{j}.conv1.weight`, `output.{j}.weight`, and so on.
 //! Linear weights are `[out, in]`, convolutions `[out, in, kh, kw]`, transposed convolutions
 //! `[in, out, kh, kw]`. The configuration travels as JSON in the metadata, key `config`.
 

@@ -14,8 +14,8 @@ use shortrun_langevin::{
     Purpose,
 };
 use shortrun_model::{
-    CentredError, ExplicitCurvature, ExplicitPosterior, Generator, GeneratorConfig, HeadWidth,
-    NestedPosterior, Observation, Parameterisation, ScaleForm,
+    Architecture, CentredError, ExplicitCurvature, ExplicitPosterior, Generator, GeneratorConfig,
+    HeadWidth, NestedPosterior, Observation, Parameterisation, ScaleForm,
 };
 
 /// Both ways in f32.
@@ -34,6 +34,7 @@ fn noise<const D: usize>(shape: [usize; D], stream: u64) -> Tensor<Flex, D> {
 
 fn tiny(latents: &[usize]) -> GeneratorConfig {
     GeneratorConfig {
+        architecture: Architecture::Conditional,
         latents: LatentLayers::new(latents).unwrap(),
         image_size: 28,
         image_channels: 1,
@@ -138,6 +139,19 @@ fn three_layers_a_refining_block_and_colours_agree_with_nested_autodiff() {
         ..tiny(&[2, 2, 3])
     };
     compare(&config, &observation(&config));
+}
+
+#[test]
+fn a_ladder_agrees_with_nested_autodiff() {
+    for (image_size, refine_blocks) in [(28, 0), (32, 1)] {
+        let config = GeneratorConfig {
+            architecture: Architecture::Ladder,
+            image_size,
+            refine_blocks,
+            ..tiny(&[2, 3, 2])
+        };
+        compare(&config, &observation(&config));
+    }
 }
 
 #[test]

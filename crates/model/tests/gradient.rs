@@ -10,8 +10,8 @@ use burn::{
 use common::{host, relative_error};
 use shortrun_langevin::{EnergyGradient, LatentLayers, NoiseKey, Purpose};
 use shortrun_model::{
-    ExplicitPosterior, GeneratorConfig, HeadWidth, Observation, Parameterisation, Preset,
-    ScaleForm, TapePosterior,
+    Architecture, ExplicitPosterior, Generator, GeneratorConfig, HeadWidth, Observation,
+    Parameterisation, Preset, ScaleForm, TapePosterior,
 };
 
 const TOLERANCE: f64 = 1e-4;
@@ -32,6 +32,7 @@ fn noise<B: Backend, const D: usize>(
 
 fn tiny() -> GeneratorConfig {
     GeneratorConfig {
+        architecture: Architecture::Conditional,
         latents: LatentLayers::new([3, 4, 2]).unwrap(),
         image_size: 28,
         image_channels: 1,
@@ -116,6 +117,87 @@ fn every_form_agrees_with_autodiff() {
     }
 }
 
+fn ladder() -> GeneratorConfig {
+    GeneratorConfig {
+        architecture: Architecture::Ladder,
+        ..tiny()
+    }
+}
+
+#[test]
+fn a_ladder_agrees_with_autodiff() {
+    let device = Default::default();
+    for (image_size, image_channels, refine_blocks) in [(28, 1, 1), (32, 3, 0), (64, 3, 1)] {
+        let config = GeneratorConfig {
+            image_size,
+            image_channels,
+            refine_blocks,
+            ..ladder()
+        };
+        let observation = observation::<Flex>(&config, 2, 0.3, &device);
+        explicit_matches_tape(&config, &observation, &device);
+    }
+}
+
+/// One layer has none above it: both architectures are the same network.
+#[test]
+fn a_ladder_of_one_layer_is_the_conditional_generator() {
+    let device = Default::default();
+    let images = |config: GeneratorConfig| {
+        let one = GeneratorConfig {
+            latents: LatentLayers::new([5]).unwrap(),
+            ..config
+        };
+        let latents = noise::<Flex, 2>([2, 5], 2, &device);
+        host(one.init::<Flex>(3, &device).forward(latents))
+    };
+    assert_eq!(images(ladder()), images(tiny()));
+}
+
+/// The features of a layer above go through the blocks below: the layers do not just add up.
+#[test]
+fn layers_of_a_ladder_interact() {
+    let device = Default::default();
+    let generator = ladder().init::<Flex>(3, &device);
+    let features = |top: f32, bottom: f32| {
+        let latents = [[top; 3].as_slice(), &[0.5; 4], &[bottom; 2]].concat();
+        let images =
+            generator.forward(Tensor::<Flex, 1>::from_floats(&*latents, &device).unsqueeze());
+        // Before tanh.
+        host(images).into_iter().map(f32::atanh).collect::<Vec<_>>()
+    };
+    let [both, top, bottom, none] = [
+        features(1.0, 1.0),
+        features(1.0, 0.0),
+        features(0.0, 1.0),
+        features(0.0, 0.0),
+    ];
+    let crossed = (0..both.len()).map(|i| both[i] - top[i] - bottom[i] + none[i]);
+    let alone = (0..both.len()).map(|i| top[i] - none[i]);
+    let size = |values: &mut dyn Iterator<Item = f32>| values.map(f32::abs).fold(0.0, f32::max);
+    let (crossed, alone) = (size(&mut crossed.into_iter()), size(&mut alone.into_iter()));
+    assert!(crossed > 1e-3 * alone, "{crossed} of {alone}");
+}
+
+/// The noise behind latents, and back.
+#[test]
+fn noise_and_latents_are_each_others_inverse() {
+    let device = Default::default();
+    for parameterisation in [Parameterisation::NonCentred, Parameterisation::Centred] {
+        let config = GeneratorConfig {
+            parameterisation,
+            ..tiny()
+        };
+        let generator = config.init::<Flex>(3, &device);
+        let noise = noise::<Flex, 2>([4, config.latents.dim()], 2, &device);
+        let latents = generator.latents_from_noise(noise.clone());
+        let moved = relative_error(&host(latents.clone()), &host(noise.clone())) > 0.1;
+        assert_eq!(moved, parameterisation == Parameterisation::Centred);
+        let back = generator.noise_from_latents(latents);
+        assert!(relative_error(&host(back), &host(noise)) < 1e-5);
+    }
+}
+
 /// Hidden pixels must not pull; with all hidden only the prior is left, whose gradient is `e`.
 #[test]
 fn masks_hide_pixels_from_energy_and_gradient() {
@@ -138,11 +220,12 @@ fn masks_hide_pixels_from_energy_and_gradient() {
 
 /// Central differences of the energy along random directions, step 1e-2, f32: 1e-2 relative.
 fn gradient_matches_differences<B: Backend>(device: &B::Device) {
-    for parameterisation in [Parameterisation::NonCentred, Parameterisation::Centred] {
-        let config = GeneratorConfig {
-            parameterisation,
-            ..tiny()
-        };
+    let forms = [Parameterisation::NonCentred, Parameterisation::Centred];
+    let conditional = forms.map(|parameterisation| GeneratorConfig {
+        parameterisation,
+        ..tiny()
+    });
+    for config in conditional.into_iter().chain([ladder()]) {
         let d = config.latents.dim();
         let observation = observation::<B>(&config, 1, 1.0, device);
         let posterior = ExplicitPosterior::new(&config.init(3, device), observation);
@@ -160,7 +243,7 @@ fn gradient_matches_differences<B: Backend>(device: &B::Device) {
             })
             .collect();
         let error = relative_error(&gradient, &differences);
-        assert!(error < 1e-2, "{parameterisation:?}: off by {error}");
+        assert!(error < 1e-2, "{config:?}: off by {error}");
     }
 }
 
@@ -207,6 +290,15 @@ fn a_lifted_generator_learns() {
 fn sizes_that_make_no_sense_are_refused() {
     assert!(Preset::Quick.config(30, 3).is_err());
     assert!(Preset::Quick.config(32, 2).is_err());
+    let centred_ladder = GeneratorConfig {
+        parameterisation: Parameterisation::Centred,
+        ..ladder()
+    };
+    let error = centred_ladder.check().unwrap_err().to_string();
+    assert!(
+        error.contains("non-centred with architecture ladder"),
+        "{error}"
+    );
     assert!(
         "fast"
             .parse::<Preset>()

@@ -1,5 +1,7 @@
 //! Quantities that change with the iteration: learning rate and sigma.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// A piecewise constant learning rate.
@@ -61,6 +63,19 @@ pub enum Sigma {
         /// How long the fall takes.
         iterations: u64,
     },
+}
+
+impl fmt::Display for Sigma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(sigma) => write!(f, "{sigma}"),
+            Self::Annealed {
+                start,
+                end,
+                iterations,
+            } => write!(f, "{start} to {end} over {iterations} iterations"),
+        }
+    }
 }
 
 impl Sigma {

@@ -17,7 +17,7 @@ use burn::prelude::*;
 use shortrun_langevin::{EnergyGradient, LatentLayers};
 
 use self::{output::Output, project::Project, residual::Residual, stochastic::Stochastic};
-use crate::{MultiLayerGenerator, Observation, Parameterisation, generator::half_square};
+use crate::{Architecture, MultiLayerGenerator, Observation, generator::half_square};
 
 pub use self::curvature::{CentredError, ExplicitCurvature};
 
@@ -28,6 +28,7 @@ pub use self::curvature::{CentredError, ExplicitCurvature};
 #[derive(Clone, Debug)]
 pub struct ExplicitPosterior<B: Backend> {
     layers: LatentLayers,
+    architecture: Architecture,
     centred: bool,
     project: Vec<Project<B>>,
     residual: Vec<Residual<B>>,
@@ -41,7 +42,7 @@ pub struct ExplicitPosterior<B: Backend> {
 struct Layer<B: Backend> {
     project: project::Saved<B>,
     residual: residual::Saved<B>,
-    /// Absent in the top layer.
+    /// Absent in the top layer and in a ladder.
     stochastic: Option<Given<B>>,
 }
 
@@ -60,7 +61,8 @@ impl<B: Backend> ExplicitPosterior<B> {
         let config = generator.config();
         Self {
             layers: config.latents.clone(),
-            centred: config.parameterisation == Parameterisation::Centred,
+            architecture: config.architecture,
+            centred: config.is_centred(),
             project: generator
                 .blocks
                 .iter()
@@ -84,12 +86,14 @@ impl<B: Backend> ExplicitPosterior<B> {
 
     /// Features of the last layer, what each layer saved, and `-log p(e)` or `-log p(z)` `[n]`.
     fn down(&self, latents: &[Tensor<B, 2>]) -> (Tensor<B, 4>, Vec<Layer<B>>, Tensor<B, 1>) {
+        let ladder = self.architecture == Architecture::Ladder;
         let mut energy = half_square(latents[0].clone());
         let mut saved = Vec::with_capacity(latents.len());
         let mut above: Option<Tensor<B, 4>> = None;
         for (i, chained) in latents.iter().enumerate() {
-            let given = above.as_ref().map(|features| {
-                let (mean, scale, heads) = self.stochastic[i - 1].forward(features.clone());
+            let heads = i.checked_sub(1).and_then(|i| self.stochastic.get(i));
+            let given = above.as_ref().zip(heads).map(|(features, heads)| {
+                let (mean, scale, heads) = heads.forward(features.clone());
                 let noise = if self.centred {
                     (chained.clone() - mean.clone()) / scale.clone()
                 } else {
@@ -113,6 +117,9 @@ impl<B: Backend> ExplicitPosterior<B> {
                 Some((latent, given)) => (latent, Some(given)),
                 None => (chained.clone(), None),
             };
+            if ladder && i > 0 {
+                energy = energy + half_square(chained.clone());
+            }
             if let Some(given) = &stochastic {
                 energy = energy + half_square(given.noise.clone());
                 if self.centred {
@@ -120,7 +127,10 @@ impl<B: Backend> ExplicitPosterior<B> {
                 }
             }
             let (map, project) = self.project[i].forward(latent);
-            let (features, residual) = self.residual[i].forward(map, above);
+            let (features, residual) = match above {
+                Some(above) if ladder => self.residual[i].forward(map + above, None),
+                above => self.residual[i].forward(map, above),
+            };
             above = Some(features);
             saved.push(Layer {
                 project,
@@ -147,7 +157,7 @@ impl<B: Backend> ExplicitPosterior<B> {
         let mut gradients = Vec::with_capacity(saved.len());
         for (i, layer) in saved.into_iter().enumerate().rev() {
             let map = self.residual[i].vjp(gradient.clone(), layer.residual);
-            let latent = self.project[i].vjp(map, layer.project);
+            let latent = self.project[i].vjp(map.clone(), layer.project);
             let Some(Given {
                 saved,
                 scale,
@@ -155,6 +165,8 @@ impl<B: Backend> ExplicitPosterior<B> {
             }) = layer.stochastic
             else {
                 gradients.push(latents[i].clone() + latent);
+                // In a ladder the features above went into the block with the map.
+                gradient = map;
                 continue;
             };
             let heads = &self.stochastic[i - 1];

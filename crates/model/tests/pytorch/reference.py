@@ -1,14 +1,16 @@
 """Makes the float64 reference numbers of tests/pytorch.rs: weights, latents, images, and the
-generator's forward pass, energy, and gradients in latents and weights, for two small generators.
+generator's forward pass, energy, and gradients in latents and weights, for small generators.
 
     pip install torch safetensors numpy
     python reference.py            # writes the .safetensors files beside this script
+    python reference.py NAME       # those of one case
 
 Weights, latents and images are rounded to float32 first, so that both sides start from the same
 numbers; everything after that is float64.
 """
 import json
 import pathlib
+import sys
 
 import torch
 import torch.nn as nn
@@ -25,6 +27,10 @@ CASES = {
     "two_layers_64": dict(
         latents=[4, 3], image_size=64, image_channels=3, features=3, seed_channels=2,
         head_width="latent", refine_blocks=1, scale="softplus-log-variance",
+        parameterisation="non-centred"),
+    "three_layers_ladder": dict(
+        architecture="ladder", latents=[3, 4, 2], image_size=32, image_channels=3, features=4,
+        seed_channels=2, head_width="features", refine_blocks=1, scale="softplus-log-variance",
         parameterisation="non-centred"),
 }
 
@@ -88,10 +94,12 @@ class Generator(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.dims = c["latents"]
+        self.ladder = c.get("architecture") == "ladder"
+        given_above = [] if self.ladder else self.dims[1:]
         size = 14 if c["image_size"] == 28 else 16
         n_f, doublings = c["features"], {28: 1, 32: 1, 64: 2}[c["image_size"]]
         self.blocks = nn.ModuleList(Block(c, size, d) for d in self.dims)
-        self.stochastic = nn.ModuleList(Stochastic(c, size, d) for d in self.dims[1:])
+        self.stochastic = nn.ModuleList(Stochastic(c, size, d) for d in given_above)
         self.refine = nn.ModuleList(Residual(n_f) for _ in range(c["refine_blocks"]))
         widths = [n_f] * doublings + [c["image_channels"]]
         self.output = nn.ModuleList(
@@ -111,6 +119,10 @@ class Generator(nn.Module):
                 z = mean + scale * given[i + 1]
                 prior = prior + given[i + 1].square().sum(1) / 2
             h = self.blocks[i + 1](z) + h
+        if self.ladder:
+            prior = flat.square().sum(1) / 2
+            for block, e in zip(self.blocks[1:], given[1:]):
+                h = block.residual(block.project(e) + h)
         for block in self.refine:
             h = block.residual(h)
         for j, layer in enumerate(self.output):
@@ -121,7 +133,8 @@ class Generator(nn.Module):
 
 
 def main():
-    for name, config in CASES.items():
+    for name in sys.argv[1:] or CASES:
+        config = CASES[name]
         torch.manual_seed(1)
         g = Generator(config)
         with torch.no_grad():
@@ -134,7 +147,7 @@ def main():
         images = torch.rand(2, channels, size, size) * 2 - 1
         g, x = g.double(), images.double()
         case = dict(latents=latents, images=images)
-        for form in ["noncentred", "centred"]:
+        for form in ["noncentred"] if g.ladder else ["noncentred", "centred"]:
             e = latents.double().requires_grad_()
             generated, prior = g(e, centred=form == "centred")
             energy = prior + (x - generated).square().flatten(1).sum(1) / (2 * SIGMA ** 2)

@@ -21,7 +21,7 @@ impl<B: Backend> ExplicitCurvature<B> {
         for (i, (layer, size)) in point.layers.iter().zip(self.layers.sizes()).enumerate() {
             let identity = identity(point, *size);
             let (local, gram_of_block) = self.blocks[i].hessian(identity.clone(), &layer.block);
-            above = Some(match (above, &layer.given) {
+            let (hessian, features) = match (above, &layer.given) {
                 (Some((hessian, features)), Some(given)) => {
                     let heads = &self.heads[i - 1];
                     let (maps, gram_of_heads) = heads.maps.hessian(features.clone(), &given.heads);
@@ -33,16 +33,8 @@ impl<B: Backend> ExplicitCurvature<B> {
                     // Tangents of z in the directions above; in its own they are diag(sigma).
                     let latents = mean + scale.clone() * given.noise.clone();
                     let crossed = scale * pull;
-                    let hessian = Tensor::cat(
-                        vec![
-                            Tensor::cat(
-                                vec![hessian + gram_of_heads + gram(raw, bend), crossed.clone()],
-                                2,
-                            ),
-                            Tensor::cat(vec![crossed.swap_dims(1, 2), identity], 2),
-                        ],
-                        1,
-                    );
+                    let above = hessian + gram_of_heads + gram(raw, bend);
+                    let hessian = bordered(above, crossed, identity);
                     let all = with_own(latents.clone(), given.scale.clone());
                     (
                         hessian
@@ -53,8 +45,18 @@ impl<B: Backend> ExplicitCurvature<B> {
                         features_below(features, latents, local, given.scale.clone()),
                     )
                 }
-                _ => (identity + gram_of_block, local),
-            });
+                (Some((hessian, features)), None) => {
+                    let ([n, above, _], [_, own, _]) = (hessian.dims(), identity.dims());
+                    let crossed = Tensor::zeros([n, above, own], &hessian.device());
+                    (
+                        bordered(hessian, crossed, identity + gram_of_block),
+                        Tensor::cat(vec![features, local], 1),
+                    )
+                }
+                (None, _) => (identity + gram_of_block, local),
+            };
+            let (features, gram_below) = self.after[i].hessian(features, &layer.after);
+            above = Some((hessian + gram_below, features));
         }
         let Some((hessian, features)) = above else {
             unreachable!("a generator without layers")
@@ -64,6 +66,19 @@ impl<B: Backend> ExplicitCurvature<B> {
         let hessian = hessian + gram_of_image + gram(image, point.pixels[1].clone());
         (hessian.clone() + hessian.swap_dims(1, 2)) * 0.5
     }
+}
+
+/// A symmetric matrix with the rows and columns of one more layer.
+fn bordered<B: Backend>(
+    above: Tensor<B, 3>,
+    crossed: Tensor<B, 3>,
+    own: Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    let rows = [
+        vec![above, crossed.clone()],
+        vec![crossed.swap_dims(1, 2), own],
+    ];
+    Tensor::cat(rows.map(|row| Tensor::cat(row, 2)).to_vec(), 1)
 }
 
 /// `[n, size, size]` for the examples of the point.

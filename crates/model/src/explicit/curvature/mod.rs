@@ -7,6 +7,10 @@
 //! - Features of layer i depend on the latents of layers 0 to i only: `D_i` directions, not d.
 //! - A block sees its layer's latents `z_i` only. Its tangents are taken in the `d_i` directions of
 //!   `z_i` and combined afterwards: `J = Z R`, with Z `[D_i, d_i]` the tangents of `z_i`.
+//!
+//! Both architectures are `h_i = a_i(h_{i-1} + b_i(z_i))`. Conditional: `b_i = d_i p_i` and `a_i`
+//! changes nothing. Ladder: `b_i = p_i`, `a_i = d_i`, and `z_i = e_i` has tangents in its own
+//! directions only.
 
 mod hessian;
 mod linear;
@@ -28,7 +32,7 @@ use self::{
 };
 use super::{ExplicitPosterior, conv::Convolution, stochastic::convolutions};
 use crate::{
-    MultiLayerGenerator, Observation, Parameterisation, ScaleForm, block, stochastic::Stochastic,
+    Architecture, MultiLayerGenerator, Observation, ScaleForm, block, stochastic::Stochastic,
 };
 
 /// Energy, gradient, Hessian and its derivative of the built-in generator's posterior, explicitly.
@@ -40,9 +44,11 @@ use crate::{
 pub struct ExplicitCurvature<B: Backend> {
     gradient: ExplicitPosterior<B>,
     layers: LatentLayers,
-    /// `d_i(p_i(z_i))`
+    /// `b_i`
     blocks: Vec<Segment<B>>,
-    /// From block i to latents i + 1.
+    /// `a_i`
+    after: Vec<Segment<B>>,
+    /// From block i to latents i + 1. None in a ladder.
     heads: Vec<Heads<B>>,
     /// Last features to the input of the last transposed convolution.
     image: Segment<B>,
@@ -72,28 +78,38 @@ impl<B: Backend> ExplicitCurvature<B> {
     /// The posterior of `observation` under the present weights of `generator`.
     ///
     /// # Errors
-    /// If the generator's chain moves the latents themselves ([`Parameterisation::Centred`]).
+    /// If the generator's chain moves the latents themselves
+    /// ([`Centred`](crate::Parameterisation::Centred)).
     pub fn new(
         generator: &MultiLayerGenerator<B>,
         observation: Observation<B>,
     ) -> Result<Self, CentredError> {
         let config = generator.config();
-        if config.parameterisation == Parameterisation::Centred {
+        if config.is_centred() {
             return Err(CentredError);
         }
+        let ladder = config.architecture == Architecture::Ladder;
         let size = config.feature_size();
         let conv = |conv: &Conv2d<B>| Linear::convolution(Convolution::from_conv(conv), size);
-        let block = |block: &block::Block<B>| {
+        let project = |block: &block::Block<B>| {
             let deconv = Convolution::from_deconv(&block.project.deconv);
             let project = [
                 Linear::dense(&block.project.linear),
                 Linear::convolution(deconv, size),
             ];
-            Segment::new(vec![
-                group(project, false),
-                group([&block.conv1, &block.conv2].map(conv), true),
-            ])
+            group(project, false)
         };
+        let residual =
+            |block: &block::Block<B>| group([&block.conv1, &block.conv2].map(conv), true);
+        let [blocks, after] = [false, true].map(|after| {
+            let groups = generator.blocks.iter().map(|block| match (ladder, after) {
+                (false, false) => vec![project(block), residual(block)],
+                (false, true) => vec![],
+                (true, false) => vec![project(block)],
+                (true, true) => vec![residual(block)],
+            });
+            groups.map(Segment::new).collect()
+        });
         let heads = |heads: &Stochastic<B>| Heads {
             maps: Segment::new(vec![group(
                 [Linear::convolution(convolutions(heads), size)],
@@ -119,7 +135,8 @@ impl<B: Backend> ExplicitCurvature<B> {
         Ok(Self {
             gradient: ExplicitPosterior::new(generator, observation.clone()),
             layers: config.latents.clone(),
-            blocks: generator.blocks.iter().map(block).collect(),
+            blocks,
+            after,
             heads: generator.stochastic.iter().map(heads).collect(),
             image: Segment::new(refine.chain(doublings).collect()),
             to_image,
@@ -218,7 +235,8 @@ impl<B: Backend> Curvature<B> for ExplicitCurvature<B> {
 
     fn bytes_per_row(&self) -> usize {
         // Two tensors kept for every unit of the network.
-        let blocks = self.blocks.iter().map(Segment::units).sum::<usize>();
+        let blocks = self.blocks.iter().chain(&self.after);
+        let blocks = blocks.map(Segment::units).sum::<usize>();
         let heads = self.heads.iter().map(|heads| heads.maps.units());
         let units = blocks + heads.sum::<usize>() + self.image.units() + self.to_image.outputs();
         2 * units * size_of::<f32>()

@@ -2,7 +2,7 @@
 
 use burn::prelude::*;
 
-use super::{ExplicitCurvature, segment::Node};
+use super::{ExplicitCurvature, Heads, segment::Node};
 use crate::{Observation, explicit::output::pixel_energy};
 
 /// Everything the three derivatives need of the point `e`; all tensors `[n, 1, ..]`.
@@ -16,7 +16,8 @@ pub(super) struct Point<B: Backend> {
 
 pub(super) struct Layer<B: Backend> {
     pub(super) block: Vec<Node<B>>,
-    /// Absent in the top layer.
+    pub(super) after: Vec<Node<B>>,
+    /// Absent in the top layer and in a ladder.
     pub(super) given: Option<Given<B>>,
 }
 
@@ -32,14 +33,19 @@ pub(super) struct Given<B: Backend> {
 }
 
 impl<B: Backend> ExplicitCurvature<B> {
+    /// The heads that give the latents of layer `i`.
+    fn heads_above(&self, i: usize) -> Option<&Heads<B>> {
+        self.heads.get(i.checked_sub(1)?)
+    }
+
     /// Values down, plain adjoints up; latents `[n, d]`.
     pub(super) fn point(&self, latents: Tensor<B, 2>, observation: &Observation<B>) -> Point<B> {
         let mut features: Option<Tensor<B, 3>> = None;
         let mut passed = Vec::new();
         for (i, noise) in self.layers.split(latents).into_iter().enumerate() {
             let noise: Tensor<B, 3> = noise.unsqueeze_dim(1);
-            let given = features.clone().map(|features| {
-                let heads = &self.heads[i - 1];
+            let given = features.clone().zip(self.heads_above(i));
+            let given = given.map(|(features, heads)| {
                 let (maps, nodes) = heads.maps.value(features);
                 let [mean, raw] = halves(heads.last.value(maps));
                 let raw: Tensor<B, 2> = raw.squeeze_dim(1);
@@ -53,11 +59,13 @@ impl<B: Backend> ExplicitCurvature<B> {
                 None => noise.clone(),
             };
             let (added, block) = self.blocks[i].value(latent);
-            features = Some(match features {
+            let sum = match features {
                 Some(features) => features + added,
                 None => added,
-            });
-            passed.push((block, given, noise));
+            };
+            let (below, after) = self.after[i].value(sum);
+            features = Some(below);
+            passed.push((block, after, given, noise));
         }
         let Some(features) = features else {
             unreachable!("a generator without layers")
@@ -69,7 +77,9 @@ impl<B: Backend> ExplicitCurvature<B> {
         let to_last = self.to_image.transposed(pixels[0].clone());
         let (mut adjoint, image) = self.image.adjoint(to_last, image);
         let mut layers = Vec::with_capacity(passed.len());
-        for (i, (block, given, noise)) in passed.into_iter().enumerate().rev() {
+        for (i, (block, after, given, noise)) in passed.into_iter().enumerate().rev() {
+            let (to_sum, after) = self.after[i].adjoint(adjoint, after);
+            adjoint = to_sum;
             let (latent_adjoint, block) = self.blocks[i].adjoint(adjoint.clone(), block);
             let given = given.map(|(nodes, _, scale, scale_slopes)| {
                 let heads = &self.heads[i - 1];
@@ -85,7 +95,11 @@ impl<B: Backend> ExplicitCurvature<B> {
                     latent_adjoint,
                 }
             });
-            layers.push(Layer { block, given });
+            layers.push(Layer {
+                block,
+                after,
+                given,
+            });
         }
         layers.reverse();
         Point {

@@ -11,7 +11,8 @@ use super::{
 /// What a layer's tangents leave for the way up.
 struct Kept<B: Backend> {
     block: Vec<Tensor<B, 3>>,
-    /// Absent in the top layer.
+    after: Vec<Tensor<B, 3>>,
+    /// Absent in the top layer and in a ladder.
     given: Option<KeptGiven<B>>,
     /// The directions' own part, `[n, m, d_i]`.
     vectors: Tensor<B, 3>,
@@ -46,12 +47,15 @@ impl<B: Backend> ExplicitCurvature<B> {
                 }
             });
             let (added, block) = self.blocks[i].tangents(latents, &layer.block);
-            features = Some(match features {
+            let sum = match features {
                 Some(features) => features + added,
                 None => added,
-            });
+            };
+            let (below, after) = self.after[i].tangents(sum, &layer.after);
+            features = Some(below);
             kept.push(Kept {
                 block,
+                after,
                 given,
                 vectors,
             });
@@ -66,6 +70,7 @@ impl<B: Backend> ExplicitCurvature<B> {
         let mut features = self.image.adjoint_tangents(last, &point.image, &image);
         let mut products = Vec::with_capacity(kept.len());
         for (i, (layer, kept)) in point.layers.iter().zip(kept).enumerate().rev() {
+            features = self.after[i].adjoint_tangents(features, &layer.after, &kept.after);
             let latents =
                 self.blocks[i].adjoint_tangents(features.clone(), &layer.block, &kept.block);
             let (Some(given), Some(tangents)) = (&layer.given, kept.given) else {

@@ -30,7 +30,8 @@ struct Kept<B: Backend> {
     block: Vec<Weighted<B>>,
     /// Tangents of the block's output in the directions of `z_i`, `[n, d_i, units]`.
     local: Tensor<B, 3>,
-    /// Absent in the top layer.
+    after: Vec<Weighted<B>>,
+    /// Absent in the top layer and in a ladder.
     given: Option<KeptGiven<B>>,
 }
 
@@ -73,25 +74,34 @@ impl<B: Backend> ExplicitCurvature<B> {
                 }
                 _ => (
                     None,
-                    block_of(columns.end),
+                    block_of(columns.end)
+                        .slice_dim(1, columns.clone())
+                        .slice_dim(2, columns.clone()),
                     identity.clone().slice_dim(1, 0..1).zeros_like(),
                 ),
             };
             let ([local, added], block) =
                 self.blocks[i].weighted([identity, laplacian], &local_weights, &layer.block);
-            features = Some(match (features, &given, &layer.given) {
+            let sum = match (features, &given, &layer.given) {
                 (Some([tangents, laplacian]), Some(kept), Some(given)) => {
                     let above = directions(kept.latents.clone(), 0..columns.start);
                     let tangents =
                         features_below(tangents, above, local.clone(), given.scale.clone());
                     [tangents, laplacian + added]
                 }
-                _ => [local.clone(), added],
-            });
+                (Some([tangents, laplacian]), ..) => [
+                    Tensor::cat(vec![tangents, local.clone()], 1),
+                    laplacian + added,
+                ],
+                (None, ..) => [local.clone(), added],
+            };
+            let (below, after) = self.after[i].weighted(sum, &block_of(columns.end), &layer.after);
+            features = Some(below);
             kept.push(Kept {
                 columns,
                 block,
                 local,
+                after,
                 given,
             });
         }
@@ -112,6 +122,7 @@ impl<B: Backend> ExplicitCurvature<B> {
         let mut gradients = Vec::with_capacity(kept.len());
         for (i, (layer, kept)) in point.layers.iter().zip(kept).enumerate().rev() {
             let columns = kept.columns;
+            [tangents, value] = self.after[i].third([tangents, value], &layer.after, &kept.after);
             // The adjoint of `R` in `J = Z R`.
             let local = match &kept.given {
                 Some(given) => given
@@ -119,12 +130,15 @@ impl<B: Backend> ExplicitCurvature<B> {
                     .clone()
                     .swap_dims(1, 2)
                     .matmul(tangents.clone()),
-                None => tangents.clone(),
+                None => directions(tangents.clone(), columns.clone()),
             };
             let block = &self.blocks[i];
             let [_, latent] = block.third([local, value.clone()], &layer.block, &kept.block);
             let (Some(given), Some(passed)) = (&layer.given, kept.given) else {
                 gradients.push(latent);
+                if i > 0 {
+                    tangents = directions(tangents, 0..columns.start);
+                }
                 continue;
             };
             let weighted = block_of(columns.end).matmul(passed.latents.clone());
