@@ -176,17 +176,25 @@ fn inpaint_and_hierarchy_look_at_a_run() {
     }
 }
 
-#[test]
-fn step_size_tunes_by_grid_and_gradient_and_plots_both() {
+/// A folder with twelve small pictures in `pictures`.
+fn with_pictures() -> TempDir {
     let folder = TempDir::new().unwrap();
-    let faces = folder.path().join("pictures");
-    fs::create_dir(&faces).unwrap();
+    let pictures = folder.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
     for number in 1..=12_u8 {
         let picture = RgbImage::from_fn(28, 28, |x, y| {
             image::Rgb([number * 20, (x * 9) as u8, (y * 9) as u8])
         });
-        picture.save(faces.join(format!("{number}.png"))).unwrap();
+        picture
+            .save(pictures.join(format!("{number}.png")))
+            .unwrap();
     }
+    folder
+}
+
+#[test]
+fn step_size_tunes_by_grid_and_gradient_and_plots_both() {
+    let folder = with_pictures();
     let arguments = "--data pictures --size 28 --seeds 1 --steps 2 --every 1 --examples 1";
     let mut command = example("step_size", folder.path());
     let said = printed(command.args(arguments.split(' ')).assert().success());
@@ -199,6 +207,22 @@ fn step_size_tunes_by_grid_and_gradient_and_plots_both() {
     let curve = &runs[0]["updates"][0]["curve"];
     assert_eq!(curve.as_array().unwrap().len(), 15);
     assert_eq!(runs[1]["updates"][0]["slope"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn ablation_sweeps_over_the_chain_and_draws_its_table() {
+    let folder = with_pictures();
+    let mut command = example("ablation", folder.path());
+    let arguments = "--data pictures --size 28 --steps 1 --over langevin.steps=1,2";
+    command.args(arguments.split(' '));
+    for setting in TINY.split_whitespace() {
+        command.args(["--set", setting]);
+    }
+    let said = printed(command.assert().success());
+    assert!(said.contains("| langevin.steps | test MSE |"), "{said}");
+    let made = folder.path().join("runs/ablation");
+    assert!(made.join("sweep.svg").is_file());
+    assert!(made.join("langevin.steps=2/summary.json").is_file());
 }
 
 #[test]

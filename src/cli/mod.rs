@@ -1,5 +1,5 @@
-//! The command line: `shortrun train | reconstruct | inpaint | hierarchy | sample | fid | info |
-//! export | trace | step-size | report | selftest`.
+//! The command line: `shortrun train | sweep | reconstruct | inpaint | hierarchy | sample | fid |
+//! likelihood | calibrate | info | export | trace | step-size | report | selftest`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -17,6 +17,7 @@ macro_rules! err {
     }};
 }
 
+mod calibrate;
 mod export;
 mod failure;
 mod fid;
@@ -24,6 +25,7 @@ mod hierarchy;
 mod info;
 mod inpaint;
 mod interrupt;
+mod likelihood;
 mod options;
 mod reconstruct;
 mod report;
@@ -33,6 +35,7 @@ mod sample;
 #[cfg(feature = "flex")]
 mod selftest;
 mod step_size;
+mod sweep;
 mod trace;
 mod train;
 mod versions;
@@ -42,6 +45,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use failure::{Exit, Failure};
+pub use sweep::sweep_example;
 pub use train::{ExampleDefaults, example};
 
 /// Deep generative models with several layers of latent variables, learned by short-run Langevin
@@ -61,6 +65,8 @@ updates were skipped again and again; 130 interrupted (training saved what it ha
 enum Command {
     /// Learn a generator from images.
     Train(train::TrainArgs),
+    /// Train a grid of settings, and write a table and a plot of the runs.
+    Sweep(sweep::SweepArgs),
     /// Infer the latents of images, generate from them, and say how far off the result is.
     Reconstruct(reconstruct::ReconstructArgs),
     /// Hide pixels of images and let the model fill them in.
@@ -72,6 +78,10 @@ enum Command {
     /// Compare generated with real images: FID, or the distance on features of a small classifier,
     /// precision and recall.
     Fid(fid::FidArgs),
+    /// Estimate log p(x) of images, with bounds on both sides for images of the model's own making.
+    Likelihood(likelihood::LikelihoodArgs),
+    /// Test whether the short chain finds the posterior, on images of the model's own making.
+    Calibrate(calibrate::CalibrateArgs),
     /// Say what is in a run folder, or what a preset looks like.
     Info(info::InfoArgs),
     /// Write the generator's weights as safetensors, in PyTorch's layouts.
@@ -92,6 +102,7 @@ pub fn main() -> ExitCode {
     start_log();
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
+        Command::Sweep(args) => sweep::main(args),
         Command::Reconstruct(args) => {
             let run = args.subject.run.clone();
             args.reporting.run_kept("reconstruct", &run, args)
@@ -111,6 +122,14 @@ pub fn main() -> ExitCode {
         Command::Fid(args) => {
             let run = args.run.clone();
             args.reporting.run_kept("fid", &run, args)
+        }
+        Command::Likelihood(args) => {
+            let run = args.run.clone();
+            args.reporting.run_kept("likelihood", &run, args)
+        }
+        Command::Calibrate(args) => {
+            let run = args.run.clone();
+            args.reporting.run_kept("calibrate", &run, args)
         }
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),

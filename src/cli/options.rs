@@ -41,7 +41,7 @@ pub(super) struct DataOptions {
     /// Which split to look at [default: test; for fid train].
     #[arg(long, value_enum)]
     split: Option<SplitName>,
-    /// How many images [default: 64; for step-size 8; for fid all].
+    /// How many images [default: 64; for step-size and likelihood 8; for fid all].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     count: Option<usize>,
 }

@@ -1,6 +1,9 @@
 //! Opening a run folder, as the command line asks for it.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
@@ -91,10 +94,11 @@ impl LoadedRun {
         })
     }
 
-    /// Where a command writes its picture: in the run folder if it is not told.
+    /// Where a command writes its picture: in the run folder, as `name`, if it is not told.
     pub(super) fn picture(&self, out: Option<PathBuf>, name: &str) -> Result<PathBuf, Failure> {
         let out = out.unwrap_or_else(|| self.folder.path().join(name));
-        check_output(&out, "png")?;
+        let extension = Path::new(name).extension().and_then(OsStr::to_str);
+        check_output(&out, extension.unwrap_or_default())?;
         Ok(out)
     }
 

@@ -3,13 +3,16 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::{Args, Parser};
 use shortrun_data::DataSet;
 use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
-use shortrun_train::{Ending, Progress, RunFolder, Session, Summary, TrainConfig, TrainError};
+use shortrun_train::{
+    Ending, Progress, RunFolder, Session, Stop, Summary, TrainConfig, TrainError,
+};
 
 use super::{
     Exit, Failure, interrupt::stop_on_interrupt, options::BackendOption, versions::invocation,
@@ -20,9 +23,9 @@ use crate::{
     settings::{Layers, difference},
 };
 
-/// Arguments of `shortrun train` and of the training examples.
-#[derive(Debug, Args)]
-pub(super) struct TrainArgs {
+/// What is learned, and how.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LearnOptions {
     /// Images to learn from: auto (SVHN if it is there, else built-in synthetic digits), mnist,
     /// svhn, celeba, synthetic, a .npy file or a folder of pictures.
     #[arg(long, value_name = "DATA")]
@@ -42,17 +45,14 @@ pub(super) struct TrainArgs {
     /// Shape of the generator, and how it learns: quick (made for a CPU), l1, table4 (the paper's,
     /// L = 3) or released (the authors' script, L = 5) [default: quick].
     #[arg(long)]
-    preset: Option<Preset>,
+    pub(super) preset: Option<Preset>,
     /// TOML file whose settings replace the preset's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One setting, such as batch_size=32, sigma=0.2, langevin.steps=15, checkpoint.every=100 or
     /// langevin.step_size.eta=0.05; may be repeated. The names are those of config.toml.
     #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Folder of the run [default: the first free of runs/DATA, runs/DATA-2, …].
-    #[arg(long, value_name = "DIR")]
-    run: Option<PathBuf>,
+    pub(super) set: Vec<String>,
     /// Learning steps of the whole run.
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
@@ -61,6 +61,16 @@ pub(super) struct TrainArgs {
     seed: Option<u64>,
     #[command(flatten)]
     backend: BackendOption,
+}
+
+/// Arguments of `shortrun train` and of the training examples.
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    learn: LearnOptions,
+    /// Folder of the run [default: the first free of runs/DATA, runs/DATA-2, …].
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
     /// Go on with the run in --run from its last checkpoint, bit-exactly.
     #[arg(long, requires = "run")]
     resume: bool,
@@ -93,16 +103,24 @@ pub fn example(defaults: ExampleDefaults) -> ExitCode {
     super::finish(main(Example::parse().train, Some(defaults)))
 }
 
+/// What an interrupted run answers.
+pub(super) const STOPPING: &str = "stopping after this iteration";
+
 pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result<Exit, Failure> {
-    let json = args.json;
-    let backend = args.backend.name()?;
-    let plan = if args.resume {
-        Plan::resume(&args, backend)?
+    let TrainArgs {
+        learn,
+        run,
+        resume,
+        json,
+    } = args;
+    let backend = learn.backend.name()?;
+    let plan = if resume {
+        Plan::resume(&learn, run.unwrap_or_default(), json)?
     } else {
-        Plan::start(&args, backend, defaults)?
+        Plan::start(&learn, run, defaults, json)?
     };
     let run = plan.folder.clone();
-    let summary = backend.run(plan)??;
+    let summary = backend.run(plan.stopped_by(stop_on_interrupt(STOPPING)?))??;
     if json {
         out!("{}", super::report::to_json(&summary)?);
     } else {
@@ -113,6 +131,30 @@ pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result
         Ending::Stopped => Exit::Interrupted,
         Ending::Diverged => Exit::Diverged,
     })
+}
+
+/// One run of a sweep: begun, gone on with, or, if it is finished, only read.
+pub(super) fn begin_or_resume(
+    learn: &LearnOptions,
+    folder: &Path,
+    stop: &Arc<Stop>,
+    quiet: bool,
+) -> Result<Summary, Failure> {
+    let backend = learn.backend.name()?;
+    let Ok(opened) = RunFolder::open(folder) else {
+        let plan = Plan::start(learn, Some(folder.to_owned()), None, quiet)?;
+        return backend.run(plan.stopped_by(stop.clone()))?;
+    };
+    let plan = Plan::resume(learn, folder.to_owned(), quiet)?;
+    let stored = RunConfig::read(&opened)?.training;
+    if let Some(difference) = difference("training", &stored, &plan.config.training) {
+        let path = folder.to_owned();
+        return Err(TrainError::OtherRun { path, difference }.into());
+    }
+    match opened.read_summary()? {
+        Some(summary) if summary.ending != Ending::Stopped => Ok(summary),
+        _ => backend.run(plan.stopped_by(stop.clone()))?,
+    }
 }
 
 fn report(summary: &Summary, run: &Path) {
@@ -147,13 +189,15 @@ struct Plan {
     backend: BackendName,
     resume: bool,
     quiet: bool,
+    stop: Arc<Stop>,
 }
 
 impl Plan {
     fn start(
-        args: &TrainArgs,
-        backend: BackendName,
+        args: &LearnOptions,
+        run: Option<PathBuf>,
         defaults: Option<ExampleDefaults>,
+        quiet: bool,
     ) -> Result<Self, Failure> {
         let layers = args.layers()?;
         let mut data = layers.data(&DataConfig {
@@ -165,7 +209,7 @@ impl Plan {
         if data.size == 0 {
             data.size = DataConfig::usual_size(&data.source);
         }
-        let folder = args.folder(defaults, &data.source);
+        let folder = run.unwrap_or_else(|| free_folder(defaults, &data.source));
         if RunFolder::open(&folder).is_ok() {
             return Err(TrainError::Occupied(folder).into());
         }
@@ -180,7 +224,7 @@ impl Plan {
         // A slip in the settings is told before images are loaded.
         let training = layers.training(&usual.training(&training_of(preset))?)?;
         layers.generator(&preset.config(data.size, data.channels.unwrap_or(3))?)?;
-        let images = load(&data, args)?;
+        let images = load(&data, args.download, quiet)?;
         let shape = images.train.shape();
         let config = RunConfig {
             generator: layers.generator(&generator_of(preset, shape)?)?,
@@ -192,15 +236,15 @@ impl Plan {
             config,
             data: images,
             folder,
-            backend,
+            backend: args.backend.name()?,
             resume: false,
-            quiet: args.json,
+            quiet,
+            stop: Arc::default(),
         })
     }
 
     /// The stored configuration, with only those changes that do not make it another run.
-    fn resume(args: &TrainArgs, backend: BackendName) -> Result<Self, Failure> {
-        let folder = args.run.clone().unwrap_or_default();
+    fn resume(args: &LearnOptions, folder: PathBuf, quiet: bool) -> Result<Self, Failure> {
         let opened = RunFolder::open(&folder)?;
         let mut config = RunConfig::read(&opened)?;
         let layers = args.layers()?;
@@ -244,20 +288,34 @@ impl Plan {
         }
         config.data = asked;
         config.training = training;
-        let data = load(&config.data, args)?;
+        let data = load(&config.data, args.download, quiet)?;
         TrainError::check_shape(data.train.shape(), config.generator.image_shape())?;
         Ok(Self {
             config,
             data,
             folder,
-            backend,
+            backend: args.backend.name()?,
             resume: true,
-            quiet: args.json,
+            quiet,
+            stop: Arc::default(),
         })
+    }
+
+    /// The same, ended early once `stop` is set.
+    fn stopped_by(self, stop: Arc<Stop>) -> Self {
+        Self { stop, ..self }
     }
 }
 
-impl TrainArgs {
+impl LearnOptions {
+    /// Whether the settings make sense, as far as that can be told without images.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let (layers, preset) = (self.layers()?, self.preset.unwrap_or(Preset::Quick));
+        layers.training(&training_of(preset))?;
+        layers.generator(&preset.config(32, 3)?)?;
+        Ok(())
+    }
+
     fn layers(&self) -> Result<Layers, Failure> {
         let mut layers = Layers::default();
         if let Some(path) = &self.config {
@@ -296,35 +354,33 @@ impl TrainArgs {
         }
         Ok(layers)
     }
-
-    fn folder(&self, defaults: Option<ExampleDefaults>, source: &str) -> PathBuf {
-        if let Some(run) = &self.run {
-            return run.clone();
-        }
-        let name = Path::new(source).file_stem().unwrap_or(source.as_ref());
-        let first = match defaults {
-            Some(defaults) => PathBuf::from(defaults.run),
-            None => Path::new("runs").join(name),
-        };
-        let numbered = (2..).map(|number| {
-            let mut name = first.clone().into_os_string();
-            name.push(format!("-{number}"));
-            PathBuf::from(name)
-        });
-        std::iter::once(first.clone())
-            .chain(numbered)
-            .find(|folder| !folder.exists())
-            .unwrap_or(first)
-    }
 }
 
-fn load(data: &DataConfig, args: &TrainArgs) -> Result<DataSet, Failure> {
+/// The first of the usual folders that is not there yet.
+fn free_folder(defaults: Option<ExampleDefaults>, source: &str) -> PathBuf {
+    let name = Path::new(source).file_stem().unwrap_or(source.as_ref());
+    let first = match defaults {
+        Some(defaults) => PathBuf::from(defaults.run),
+        None => Path::new("runs").join(name),
+    };
+    let numbered = (2..).map(|number| {
+        let mut name = first.clone().into_os_string();
+        name.push(format!("-{number}"));
+        PathBuf::from(name)
+    });
+    std::iter::once(first.clone())
+        .chain(numbered)
+        .find(|folder| !folder.exists())
+        .unwrap_or(first)
+}
+
+fn load(data: &DataConfig, download: bool, quiet: bool) -> Result<DataSet, Failure> {
     let spec = data.spec()?;
-    if args.download {
+    if download {
         spec.download()?;
     }
     let images = spec.load()?;
-    if !args.json {
+    if !quiet {
         out!(
             "data: {} ({} training, {} test images)",
             images.provenance,
@@ -340,7 +396,6 @@ impl OnBackend for Plan {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         type Model<B> = MultiLayerGenerator<Autodiff<B>>;
-        let stop = stop_on_interrupt("stopping after this iteration")?;
         let text = self.config.to_toml()?;
         let RunConfig {
             generator,
@@ -385,6 +440,6 @@ impl OnBackend for Plan {
         };
         let called = invocation(session.iteration(), self.backend);
         RunFolder::open(&self.folder)?.record(&called)?;
-        Ok(session.run(&stop, &mut progress)?)
+        Ok(session.run(&self.stop, &mut progress)?)
     }
 }

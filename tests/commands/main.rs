@@ -6,17 +6,20 @@ mod common;
 #[path = "../common/html.rs"]
 mod html;
 
+mod calibrate;
 mod export;
 mod fid;
 mod help;
 mod hierarchy;
 mod info;
 mod inpaint;
+mod likelihood;
 mod reconstruct;
 mod report;
 mod sample;
 mod selftest;
 mod step_size;
+mod sweep;
 mod trace;
 mod train;
 

@@ -49,6 +49,20 @@ pub enum EvalError {
     /// A picture that cannot be encoded.
     #[error("cannot make a PNG: {0}")]
     Picture(String),
+    /// Annealing starts at a standard normal prior.
+    #[error(
+        "the likelihood is annealed from standard normal latents; use the generator in its \
+         non-centred form (generator.parameterisation = \"non-centred\"), which is the same model"
+    )]
+    NotStandardNormal,
+    /// A setting of an estimate that makes no sense.
+    #[error("{setting} {reason}")]
+    Setting {
+        /// Its name.
+        setting: &'static str,
+        /// What is wrong with it, and what would do.
+        reason: String,
+    },
     /// An interpolation without both ends.
     #[error("an interpolation needs at least 2 frames, its ends; found {0}")]
     Frames(usize),

@@ -11,6 +11,15 @@ use crate::EvalError;
 /// the seed and the image's place alone.
 pub(crate) const CHUNK: usize = 50;
 
+/// Chains that run at once where each image has several.
+const ROWS: usize = 128;
+
+/// How many images have their chains run at once: a number that does not depend on how many there
+/// are.
+pub(crate) fn images_at_once(chains: usize) -> usize {
+    (ROWS / chains.max(1)).max(1)
+}
+
 /// How latents are inferred: the chain, the observation noise, and the seed of its noise.
 #[derive(Clone, Debug)]
 pub struct Inference {
@@ -134,6 +143,15 @@ pub(crate) fn to_tensor<B: Backend>(
 /// A tensor's values on the host, row by row.
 pub(crate) fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter().collect()
+}
+
+/// Whether the generator's latents are their own noise, and so standard normal, at `noise` `[n, d]`.
+pub(crate) fn standard_normal<B: Backend>(
+    generator: &impl Generator<B>,
+    noise: Tensor<B, 2>,
+) -> bool {
+    let moved = generator.latents_from_noise(noise.clone()) - noise;
+    host(moved.abs().max()) == [0.0]
 }
 
 /// Images `[n, c, h, w]` of latents `[n, d]` on the host, row by row; some at a time.

@@ -1,15 +1,15 @@
-//! Line plots as SVG.
+//! Line plots and histograms as SVG.
 
 use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::EvalError;
+use crate::{Bars, EvalError};
 
-/// Panels side by side in one SVG file.
+/// Panels in one SVG file, side by side in rows of at most three.
 #[derive(Clone, Debug, Default)]
 pub struct Plot {
-    /// Left to right.
+    /// Left to right, and then downwards.
     pub panels: Vec<Panel>,
 }
 
@@ -30,6 +30,8 @@ pub struct Panel {
     pub mark: Option<(f64, String)>,
     /// What is drawn.
     pub series: Vec<Series>,
+    /// A histogram, drawn instead of the lines.
+    pub bars: Option<Bars>,
 }
 
 /// A line through points.
@@ -44,6 +46,8 @@ pub struct Series {
 
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 420;
+/// Panels side by side at most.
+const COLUMNS: usize = 3;
 /// Up to so many points each is marked.
 const DOTS: usize = 60;
 /// Colours that colour-blind people can tell apart, too (Okabe and Ito, 2008).
@@ -56,7 +60,7 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(0xE6, 0x9F, 0x00),
 ];
 
-type DrawingError = Box<dyn std::error::Error>;
+pub(crate) type DrawingError = Box<dyn std::error::Error>;
 
 impl Plot {
     /// Writes the plot.
@@ -78,15 +82,16 @@ impl Plot {
     }
 }
 
-/// Panels of this size side by side.
+/// Panels of this size, row by row.
 fn draw(panels: &[Panel], (width, height): (u32, u32)) -> Result<String, DrawingError> {
     let mut svg = String::new();
-    let columns = panels.len().max(1);
+    let columns = panels.len().clamp(1, COLUMNS);
+    let rows = panels.len().div_ceil(columns).max(1);
     {
-        let size = (width * columns as u32, height);
+        let size = (width * columns as u32, height * rows as u32);
         let whole = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         whole.fill(&WHITE)?;
-        for (area, panel) in whole.split_evenly((1, columns)).iter().zip(panels) {
+        for (area, panel) in whole.split_evenly((rows, columns)).iter().zip(panels) {
             panel.draw(area)?;
         }
         whole.present()?;
@@ -94,7 +99,7 @@ fn draw(panels: &[Panel], (width, height): (u32, u32)) -> Result<String, Drawing
     Ok(svg)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 impl Panel {
     /// The panel alone, as SVG of this many pixels. Text and lines are black, the ground is white,
@@ -119,6 +124,9 @@ impl Panel {
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), DrawingError> {
+        if let Some(bars) = &self.bars {
+            return bars.draw(self, area);
+        }
         let all: Vec<Vec<(f64, f64)>> = self.series.iter().map(|s| self.points(s)).collect();
         let shown = || all.iter().flatten();
         let horizontal = range(shown().map(|(x, _)| *x)).ok_or("there is no finite point")?;
@@ -211,7 +219,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
 }
 
 /// A number on an axis: short, with three figures where that is enough.
-fn label(value: f64) -> String {
+pub(crate) fn label(value: f64) -> String {
     let size = value.abs();
     if size >= 1e5 || (size > 0.0 && size < 1e-3) {
         format!("{value:.1e}")

@@ -8,7 +8,7 @@ use shortrun_stepsize_vi::{MemoryBudget, Model, ObjectiveError, Problem};
 
 use crate::{
     EvalError,
-    inference::{host, to_tensor},
+    inference::{host, standard_normal, to_tensor},
 };
 
 /// On what a step size is tuned, apart from the generator and the images.
@@ -86,9 +86,8 @@ pub(crate) fn with_densities<B: Backend, G: Learnable<B>>(
     let problem = problem.with_log_normaliser(constants.collect())?;
 
     let (valid, start) = (generator.valid(), problem.start().clone());
-    let moved = valid.latents_from_noise(start.clone()) - start.clone();
-    if host(moved.abs().max()) == [0.0] {
-        // Latents are their own noise: standard normal, as the problem has it.
+    if standard_normal(&valid, start.clone()) {
+        // As the problem has it.
         return Ok(problem);
     }
     // The prior is what the energy adds to that of the images.

@@ -27,6 +27,12 @@ pub enum Purpose {
     Probes = 8,
     /// Pixels that are hidden at random.
     Mask = 9,
+    /// Latents and pixel noise of images drawn from the model itself.
+    Simulation = 20,
+    /// Starts, momenta and acceptance of annealed importance sampling.
+    Annealing = 21,
+    /// Uniform noise that spreads the bytes of an image.
+    Dequantisation = 22,
 }
 
 /// The key of a stream of noise.
