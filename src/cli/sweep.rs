@@ -177,18 +177,13 @@ pub(super) fn main(args: SweepArgs) -> Result<Exit, Failure> {
         if !args.json {
             out!("{} of {}: {}", place + 1, all.len(), name(combination));
         }
-        let already = RunFolder::open(&folder).ok();
-        let already = already
-            .map(|folder| folder.read_summary())
-            .transpose()?
-            .flatten();
+        let read = || Summary::read(&RunFolder::open(&folder).ok()?);
+        let already = read();
         let summary = match begin_or_resume(plan, &folder, &stop, args.json) {
             // That a combination does not learn is what the table is to show.
-            Err(Failure::Train(TrainError::TooManySkipped { .. })) => {
-                RunFolder::open(&folder)?.read_summary()?.ok_or_else(|| {
-                    Failure::Other(format!("{}: the run left no summary", folder.display()))
-                })?
-            }
+            Err(Failure::Train(TrainError::TooManySkipped { .. })) => read().ok_or_else(|| {
+                Failure::Other(format!("{}: the run left no summary", folder.display()))
+            })?,
             other => other?,
         };
         let seconds = before.seconds(&folder, already.as_ref(), &summary);
@@ -202,7 +197,7 @@ pub(super) fn main(args: SweepArgs) -> Result<Exit, Failure> {
         });
         table.write(&args.runs)?;
         if summary.ending == Ending::Stopped {
-            out!("stopped; the same command goes on");
+            err!("stopped; the same command goes on");
             return Ok(Exit::Interrupted);
         }
     }

@@ -103,9 +103,6 @@ pub fn example(defaults: ExampleDefaults) -> ExitCode {
     super::finish(main(Example::parse().train, Some(defaults)))
 }
 
-/// What an interrupted run answers.
-pub(super) const STOPPING: &str = "stopping after this iteration";
-
 pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result<Exit, Failure> {
     let TrainArgs {
         learn,
@@ -133,6 +130,9 @@ pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result
     })
 }
 
+/// What an interrupted run says.
+pub(super) const STOPPING: &str = "stopping after this iteration";
+
 /// One run of a sweep: begun, gone on with, or, if it is finished, only read.
 pub(super) fn begin_or_resume(
     learn: &LearnOptions,
@@ -151,7 +151,7 @@ pub(super) fn begin_or_resume(
         let path = folder.to_owned();
         return Err(TrainError::OtherRun { path, difference }.into());
     }
-    match opened.read_summary()? {
+    match Summary::read(&opened) {
         Some(summary) if summary.ending != Ending::Stopped => Ok(summary),
         _ => backend.run(plan.stopped_by(stop.clone()))?,
     }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
-use crate::{Summary, TrainError, error::at};
+use crate::{TrainError, error::at};
 
 /// The folder of a run:
 ///
@@ -143,20 +143,6 @@ impl RunFolder {
     /// `summary.json`.
     pub fn summary(&self) -> PathBuf {
         self.0.join("summary.json")
-    }
-
-    /// What `summary.json` says; `None` if no session has ended yet.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn read_summary(&self) -> Result<Option<Summary>, TrainError> {
-        let path = self.summary();
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let text = fs::read(&path).map_err(at(&path))?;
-        let summary = serde_json::from_slice(&text);
-        summary.map(Some).map_err(|error| at(&path)(error.into()))
     }
 }
 
