@@ -60,10 +60,9 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "K = {}, eta {:?} (drift s {:?}), sigma {:.4}, checkpoint {}, {:.1} s",
+            "K = {}, eta {}, sigma {:.4}, checkpoint {}, {:.1} s",
             self.steps,
-            self.step_size.eta,
-            self.step_size.drift,
+            self.step_size,
             self.sigma,
             self.checkpoint,
             self.seconds
