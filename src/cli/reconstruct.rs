@@ -61,11 +61,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "K = {}, eta {}, sigma {:.4}, checkpoint {}, {:.1} s",
-            self.steps,
-            self.step_size,
-            self.sigma,
-            self.checkpoint,
-            self.seconds
+            self.steps, self.step_size, self.sigma, self.checkpoint, self.seconds
         )?;
         write!(f, "originals above reconstructions: {}", self.out.display())
     }
