@@ -104,40 +104,27 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::main(args, None),
         Command::Sweep(args) => sweep::main(args),
         Command::Reconstruct(args) => {
-            let run = args.subject.run.clone();
-            args.reporting.run_kept("reconstruct", &run, args)
+            args.reporting
+                .run_kept("reconstruct", args.subject.run.clone(), args)
         }
         Command::Inpaint(args) => {
-            let run = args.subject.run.clone();
-            args.reporting.run_kept("inpaint", &run, args)
+            args.reporting
+                .run_kept("inpaint", args.subject.run.clone(), args)
         }
         Command::Hierarchy(args) => {
-            let run = args.subject.run.clone();
-            args.reporting.run_kept("hierarchy", &run, args)
+            args.reporting
+                .run_kept("hierarchy", args.subject.run.clone(), args)
         }
-        Command::Sample(args) => {
-            let run = args.run.clone();
-            args.reporting.run_kept("sample", &run, args)
-        }
-        Command::Fid(args) => {
-            let run = args.run.clone();
-            args.reporting.run_kept("fid", &run, args)
-        }
-        Command::Likelihood(args) => {
-            let run = args.run.clone();
-            args.reporting.run_kept("likelihood", &run, args)
-        }
-        Command::Calibrate(args) => {
-            let run = args.run.clone();
-            args.reporting.run_kept("calibrate", &run, args)
-        }
+        Command::Sample(args) => args.reporting.run_kept("sample", args.run.clone(), args),
+        Command::Fid(args) => args.reporting.run_kept("fid", args.run.clone(), args),
+        Command::Likelihood(args) => args
+            .reporting
+            .run_kept("likelihood", args.run.clone(), args),
+        Command::Calibrate(args) => args.reporting.run_kept("calibrate", args.run.clone(), args),
         Command::Info(args) => args.reporting.run(args),
         Command::Export(args) => args.reporting.run(args),
         Command::Trace(args) => args.reporting.run(args),
-        Command::StepSize(args) => {
-            let run = args.run.clone();
-            args.reporting.run_kept("step-size", &run, args)
-        }
+        Command::StepSize(args) => args.reporting.run_kept("step-size", args.run.clone(), args),
         Command::Report(args) => args.reporting.run(args),
         #[cfg(feature = "flex")]
         Command::Selftest(args) => args.reporting.run_and_judge(args, selftest::Report::exit),

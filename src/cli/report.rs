@@ -45,12 +45,12 @@ impl Reporting {
     pub(super) fn run_kept<R: Serialize + Display>(
         self,
         name: &str,
-        run: &RunOption,
+        run: RunOption,
         work: impl OnBackend<Output = Result<R, Failure>>,
     ) -> Result<Exit, Failure> {
         let backend = self.backend.name()?;
         let report = backend.run(work)??;
-        if let Err(reason) = keep(name, run, backend, &report) {
+        if let Err(reason) = keep(name, &run, backend, &report) {
             // Somebody else's run may be read-only.
             err!("warning: the result is not kept in the run folder: {reason}");
         }
