@@ -11,7 +11,7 @@ use shortrun_model::MultiLayerGenerator;
 use super::{
     Failure,
     options::{ChainOptions, at_least_one},
-    report::{Reporting, StepSizeReport},
+    reporting::{Reporting, StepSizeReport},
     run::RunOption,
 };
 use crate::backend::OnBackend;

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Failure, options::check_output, report::Reporting, run::RunOption};
+use super::{Failure, options::check_output, reporting::Reporting, run::RunOption};
 use crate::backend::OnBackend;
 
 /// Arguments of `shortrun export`.

@@ -22,7 +22,7 @@ use shortrun_train::Progress;
 use super::{
     Failure,
     options::{DataOptions, at_least_one, check_file},
-    report::Reporting,
+    reporting::Reporting,
     run::{LoadedRun, RunOption},
 };
 use crate::backend::OnBackend;

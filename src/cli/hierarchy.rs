@@ -19,7 +19,7 @@ use shortrun_model::{Generator, MultiLayerGenerator};
 use super::{
     Failure,
     options::{DEFAULT_COUNT, at_least_one, warn_of_divergence},
-    report::{Reporting, StepSizeReport},
+    reporting::{Reporting, StepSizeReport},
     run::{Loaded, LoadedRun, Subject},
 };
 use crate::backend::OnBackend;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use shortrun_model::{GeneratorConfig, Preset, Summary};
 use shortrun_train::{Checkpoint, MetricsLog, RunFolder, State, TrainConfig};
 
-use super::{Failure, report::Reporting, run::warn_of_damage};
+use super::{Failure, reporting::Reporting, run::warn_of_damage};
 use crate::{
     backend::OnBackend,
     run_config::{DataConfig, RunConfig, training_of},

@@ -11,7 +11,7 @@ use shortrun_model::MultiLayerGenerator;
 use super::{
     Failure,
     options::{DEFAULT_COUNT, at_least_one},
-    report::{Reporting, StepSizeReport},
+    reporting::{Reporting, StepSizeReport},
     run::{Loaded, Subject},
 };
 use crate::backend::OnBackend;

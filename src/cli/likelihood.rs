@@ -14,7 +14,7 @@ use shortrun_model::{MultiLayerGenerator, Parameterisation};
 use super::{
     Failure,
     options::{DataOptions, at_least_one},
-    report::Reporting,
+    reporting::Reporting,
     run::RunOption,
 };
 use crate::backend::OnBackend;

@@ -28,7 +28,7 @@ mod interrupt;
 mod likelihood;
 mod options;
 mod reconstruct;
-mod report;
+mod reporting;
 mod run;
 mod run_report;
 mod sample;

@@ -9,7 +9,7 @@ use shortrun_data::ImageShape;
 use shortrun_eval::{Grid, sample};
 use shortrun_model::MultiLayerGenerator;
 
-use super::{Failure, options::at_least_one, report::Reporting, run::RunOption};
+use super::{Failure, options::at_least_one, reporting::Reporting, run::RunOption};
 use crate::backend::OnBackend;
 
 /// Arguments of `shortrun sample`.

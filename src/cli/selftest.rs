@@ -15,7 +15,7 @@ use shortrun_model::{
     Generator, GeneratorConfig, MultiLayerGenerator, Observation, Preset, TapePosterior,
 };
 
-use super::{Exit, Failure, options::at_least_one, report::Reporting};
+use super::{Exit, Failure, options::at_least_one, reporting::Reporting};
 use crate::backend::OnBackend;
 
 /// Relative errors allowed where operands are float32, and where they may be bf16.

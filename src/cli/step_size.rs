@@ -17,7 +17,7 @@ use shortrun_train::{MetricsLog, Record};
 use super::{
     Failure,
     options::{ChainOptions, DataOptions, at_least_one, check_output, one_of},
-    report::{Reporting, StepSizeReport},
+    reporting::{Reporting, StepSizeReport},
     run::{LoadedRun, RunOption},
 };
 use crate::backend::OnBackend;

@@ -18,7 +18,7 @@ use shortrun_train::{Ending, RunFolder, Summary, TrainError};
 use super::{
     Exit, Failure,
     interrupt::stop_on_interrupt,
-    report::to_json,
+    reporting::to_json,
     train::{LearnOptions, STOPPING, begin_or_resume},
 };
 

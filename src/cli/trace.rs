@@ -12,7 +12,7 @@ use shortrun_stepsize_vi::MemoryBudget;
 use super::{
     Failure,
     options::{DEFAULT_COUNT, at_least_one, check_output},
-    report::Reporting,
+    reporting::Reporting,
     run::{Loaded, Subject},
 };
 use crate::backend::OnBackend;

@@ -119,7 +119,7 @@ pub(super) fn main(args: TrainArgs, defaults: Option<ExampleDefaults>) -> Result
     let run = plan.folder.clone();
     let summary = backend.run(plan.stopped_by(stop_on_interrupt(STOPPING)?))??;
     if json {
-        out!("{}", super::report::to_json(&summary)?);
+        out!("{}", super::reporting::to_json(&summary)?);
     } else {
         report(&summary, &run);
     }

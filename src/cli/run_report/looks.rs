@@ -12,7 +12,7 @@ use crate::{
     cli::{
         Failure,
         options::{Chosen, DEFAULT_COUNT},
-        report::StepSizeReport,
+        reporting::StepSizeReport,
         run::LoadedRun,
         step_size::StepSizeArgs,
     },

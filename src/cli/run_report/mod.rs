@@ -15,7 +15,7 @@ use shortrun_stepsize_vi::ObjectiveName;
 use super::{
     Failure,
     options::{check_output, one_of},
-    report::Reporting,
+    reporting::Reporting,
     run::Subject,
 };
 use crate::backend::OnBackend;
