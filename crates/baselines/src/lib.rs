@@ -1,0 +1,1 @@
+//! The methods that short-run inference is compared with, on the same generator, data and metrics.
