@@ -13,11 +13,13 @@ use shortrun_eval::{Grid, mean_image_mse};
 
 use crate::{
     Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Progress, Record, RunFolder,
-    Skip, State, TrainConfig, TrainError, folder::write_atomically,
+    Skip, State, TrainConfig, TrainError, folder::write_atomically, host,
 };
 
 /// Columns of the picture grids.
 const COLUMNS: usize = 8;
+/// A number that does not depend on how many are drawn.
+const SAMPLES_AT_ONCE: usize = 50;
 
 /// A chain that diverged once will do so again while the weights stay as they are, and they stay
 /// while updates are skipped: so each skip lowers eta by this factor, and the updates after it
@@ -348,7 +350,8 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             &found.generated[..shown],
         )
         .write_png(self.folder.reconstructions().join(&name))?;
-        let samples = self.method.sample(settings.samples)?;
+        let drawn = self.method.samples(settings.samples, SAMPLES_AT_ONCE)?;
+        let samples: Vec<f32> = drawn.flat_map(host).collect();
         Grid::new(shape, COLUMNS, samples).write_png(self.folder.samples().join(&name))?;
         let mse = found.mse();
         Ok(Evaluation {
