@@ -1,7 +1,6 @@
 //! The top-down pass of a ladder of posteriors.
 
 use burn::prelude::*;
-use shortrun_langevin::{LatentLayers, LayersError};
 
 use crate::{Gaussian, Inferred, TopDown};
 

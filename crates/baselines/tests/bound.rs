@@ -100,7 +100,10 @@ fn the_bound_is_the_evidence_less_the_divergence_from_the_posterior() {
     let exact = bound((mean, scale));
     assert!((exact - evidence).abs() < 1e-3, "{exact}, not {evidence}");
 
-    let other = ([mean[0] + 0.3, mean[1] - 0.1], [scale[0] * 1.5, scale[1] * 0.7]);
+    let other = (
+        [mean[0] + 0.3, mean[1] - 0.1],
+        [scale[0] * 1.5, scale[1] * 0.7],
+    );
     let divergence: f64 = (0..2)
         .map(|i| {
             let (shift, ratio) = (other.0[i] - mean[i], other.1[i] / scale[i]);
@@ -159,8 +162,8 @@ fn a_ladder_that_says_what_the_image_says_reaches_the_evidence() {
         top.1[i] = precision.powf(-0.5);
         // log p(x).
         let variance = slope.powi(2) + noise;
-        evidence -= 0.5
-            * (residual.powi(2) / variance + (2.0 * std::f64::consts::PI * variance).ln());
+        evidence -=
+            0.5 * (residual.powi(2) / variance + (2.0 * std::f64::consts::PI * variance).ln());
     }
     let exact = expected_bound(&TwoLayers, &[top, bottom], SEEN);
     assert!((exact - evidence).abs() < 1e-3, "{exact}, not {evidence}");

@@ -112,7 +112,11 @@ fn ladder_vae_matches_pytorch_with_running_and_with_batch_moments() {
         Encoder::new(config, true, 1, &Default::default())
     });
     let plain = generator::<Flex>("ladder_vae");
-    case.check_inference::<Flex>("running", &burn::module::AutodiffModule::valid(&encoder), &plain);
+    case.check_inference::<Flex>(
+        "running",
+        &burn::module::AutodiffModule::valid(&encoder),
+        &plain,
+    );
 
     case.check_inference::<Learning>("batch", &encoder, &generator("ladder_vae"));
     let norm = |norm: &Option<burn::nn::BatchNorm<Learning>>| {

@@ -4,7 +4,9 @@ use burn::{
     backend::Autodiff, module::Module, nn::conv::ConvTranspose2d, prelude::*,
     tensor::backend::AutodiffBackend,
 };
-use shortrun_langevin::{Autodiff2, Autodiff3, ByNestedAutodiff, Curvature, EnergyGradient, Purpose};
+use shortrun_langevin::{
+    Autodiff2, Autodiff3, ByNestedAutodiff, Curvature, EnergyGradient, Purpose,
+};
 
 use crate::{
     Architecture, Block, CentredError, ConfigError, ExplicitCurvature, ExplicitPosterior,

@@ -44,11 +44,7 @@ impl<B: Backend> ConvNorm<B> {
     }
 
     /// 4x4, stride 2: half the size.
-    pub(super) fn halving(
-        channels: [usize; 2],
-        batch_norm: bool,
-        init: &mut Init<'_, B>,
-    ) -> Self {
+    pub(super) fn halving(channels: [usize; 2], batch_norm: bool, init: &mut Init<'_, B>) -> Self {
         let mut layer = Self::new(channels, 4, 1, batch_norm, init);
         layer.conv.stride = [2, 2];
         layer

@@ -33,13 +33,7 @@ impl<B: Backend> Made<B> {
     ) -> Self {
         let IafConfig { depth, width, .. } = *settings;
         let numbers: Vec<usize> = (1..=latent)
-            .map(|place| {
-                if reversed {
-                    latent + 1 - place
-                } else {
-                    place
-                }
-            })
+            .map(|place| if reversed { latent + 1 - place } else { place })
             .collect();
         // All degrees below d, evenly.
         let degrees: Vec<usize> = (0..width).map(|unit| unit * latent / width).collect();

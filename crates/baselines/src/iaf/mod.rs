@@ -3,12 +3,13 @@
 mod flow;
 mod made;
 
-use burn::{module::Module, nn::Linear, prelude::*};
+use burn::{backend::Autodiff, module::Module, nn::Linear, prelude::*};
 use serde::{Deserialize, Serialize};
 use shortrun_langevin::Purpose;
 use shortrun_model::{Generator, GeneratorConfig, Init, MultiLayerGenerator, dense, gelu};
+use shortrun_train::{TrainConfig, TrainError};
 
-use crate::{Encoder, Gaussian, InferenceNetwork, Inferred};
+use crate::{Amortised, Encoder, Gaussian, InferenceNetwork, Inferred, vae::one_layer};
 
 pub use flow::Flow;
 pub use made::Made;
@@ -32,6 +33,37 @@ impl Default for IafConfig {
             depth: 2,
             width: 128,
         }
+    }
+}
+
+/// A method whose inference network is a [`FlowEncoder`].
+pub type FlowMethod<B> = Amortised<B, FlowEncoder<Autodiff<B>>>;
+
+impl IafConfig {
+    /// A generator of one layer, about to be learned with an encoder and a flow.
+    ///
+    /// # Errors
+    /// If the generator has more layers, or a setting makes no sense.
+    pub fn method<B: Backend>(
+        &self,
+        generator: MultiLayerGenerator<Autodiff<B>>,
+        config: &TrainConfig,
+        device: &B::Device,
+    ) -> Result<FlowMethod<B>, TrainError> {
+        one_layer("vae-iaf", &generator)?;
+        let counts = [
+            ("method.steps", self.steps),
+            ("method.depth", self.depth),
+            ("method.width", self.width),
+        ];
+        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(TrainError::Setting {
+                setting,
+                reason: "must be at least 1; found 0".to_owned(),
+            });
+        }
+        let encoder = FlowEncoder::new(generator.config(), self, config.seed, device);
+        Ok(Amortised::new(generator, encoder, 0, config, device))
     }
 }
 
