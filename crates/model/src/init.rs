@@ -14,24 +14,32 @@ use shortrun_langevin::{NoiseKey, Purpose};
 
 /// Draws the starting weights of one layer after another: uniform within `± 1 / sqrt(fan_in)`, as
 /// PyTorch does, from the seed and the layer's place alone.
-pub(crate) struct Init<'a, B: Backend> {
+///
+/// For networks around a generator too: each takes a key, and so weights, of its own.
+pub struct Init<'a, B: Backend> {
     key: NoiseKey,
     drawn: u64,
     device: &'a B::Device,
 }
 
 impl<'a, B: Backend> Init<'a, B> {
-    pub(crate) fn new(seed: u64, device: &'a B::Device) -> Self {
+    /// Weights of a run's seed, for one network.
+    pub fn new(seed: u64, network: Purpose, device: &'a B::Device) -> Self {
         let key = NoiseKey {
             seed,
             iteration: 0,
-            purpose: Purpose::Weights,
+            purpose: network,
         };
         Self {
             key,
             drawn: 0,
             device,
         }
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> &'a B::Device {
+        self.device
     }
 
     fn uniform<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<B, D>> {
@@ -56,14 +64,16 @@ impl<'a, B: Backend> Init<'a, B> {
         )
     }
 
-    pub(crate) fn linear(&mut self, inputs: usize, outputs: usize) -> Linear<B> {
+    /// With a bias.
+    pub fn linear(&mut self, inputs: usize, outputs: usize) -> Linear<B> {
         Linear {
             weight: self.uniform([inputs, outputs], inputs),
             bias: Some(self.uniform([outputs], inputs)),
         }
     }
 
-    pub(crate) fn conv(
+    /// Of stride 1, with a bias.
+    pub fn conv(
         &mut self,
         [inputs, outputs]: [usize; 2],
         kernel: usize,
