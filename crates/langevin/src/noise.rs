@@ -33,6 +33,12 @@ pub enum Purpose {
     Annealing = 21,
     /// Uniform noise that spreads the bytes of an image.
     Dequantisation = 22,
+    /// The rotations that invertible convolutions start from.
+    Rotation = 40,
+    /// Uniform noise that spreads the bytes of training images.
+    TrainingDequantisation = 41,
+    /// Where latents that are learned for each image start.
+    LearnedLatents = 42,
 }
 
 /// The key of a stream of noise.

@@ -14,14 +14,15 @@ use shortrun_langevin::{NoiseKey, Purpose};
 
 /// Draws the starting weights of one layer after another: uniform within `± 1 / sqrt(fan_in)`, as
 /// PyTorch does, from the seed and the layer's place alone.
-pub(crate) struct Init<'a, B: Backend> {
+pub struct Init<'a, B: Backend> {
     key: NoiseKey,
     drawn: u64,
     device: &'a B::Device,
 }
 
 impl<'a, B: Backend> Init<'a, B> {
-    pub(crate) fn new(seed: u64, device: &'a B::Device) -> Self {
+    /// From the first layer on, with the run's seed.
+    pub fn new(seed: u64, device: &'a B::Device) -> Self {
         let key = NoiseKey {
             seed,
             iteration: 0,
@@ -34,14 +35,22 @@ impl<'a, B: Backend> Init<'a, B> {
         }
     }
 
+    /// Where the weights are to be.
+    pub fn device(&self) -> &B::Device {
+        self.device
+    }
+
     fn uniform<const D: usize>(&mut self, shape: [usize; D], fan_in: usize) -> Param<Tensor<B, D>> {
         let mut rng = self.key.rng(self.drawn);
         self.drawn += 1;
         let bound = 1.0 / (fan_in as f32).sqrt();
         let count = shape.iter().product();
-        let values: Vec<f32> = (0..count)
-            .map(|_| rng.random_range(-bound..bound))
-            .collect();
+        let values = (0..count).map(|_| rng.random_range(-bound..bound));
+        self.given(values.collect(), shape)
+    }
+
+    /// A weight of these values, row by row.
+    pub fn given<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<B, D>> {
         let data = TensorData::new(values, shape);
         // Made on first use, as Burn's own layers are: only so does a parameter of a backend without
         // autodiff remember that it is to be learned once `Module::train` lifts it.
@@ -56,14 +65,16 @@ impl<'a, B: Backend> Init<'a, B> {
         )
     }
 
-    pub(crate) fn linear(&mut self, inputs: usize, outputs: usize) -> Linear<B> {
+    /// A linear layer.
+    pub fn linear(&mut self, inputs: usize, outputs: usize) -> Linear<B> {
         Linear {
             weight: self.uniform([inputs, outputs], inputs),
             bias: Some(self.uniform([outputs], inputs)),
         }
     }
 
-    pub(crate) fn conv(
+    /// A convolution of stride 1 with bias.
+    pub fn conv(
         &mut self,
         [inputs, outputs]: [usize; 2],
         kernel: usize,
@@ -80,7 +91,8 @@ impl<'a, B: Backend> Init<'a, B> {
         conv
     }
 
-    pub(crate) fn deconv(
+    /// A transposed convolution.
+    pub fn deconv(
         &mut self,
         [inputs, outputs]: [usize; 2],
         kernel: usize,

@@ -46,6 +46,7 @@ pub use config::{
 pub use explicit::{CentredError, ExplicitCurvature, ExplicitPosterior};
 pub use gelu::gelu;
 pub use generator::{Generator, Learnable};
+pub use init::Init;
 pub use nested::NestedPosterior;
 pub use observation::{Observation, ObservationError};
 pub use preset::Preset;
