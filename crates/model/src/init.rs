@@ -14,6 +14,8 @@ use shortrun_langevin::{NoiseKey, Purpose};
 
 /// Draws the starting weights of one layer after another: uniform within `± 1 / sqrt(fan_in)`, as
 /// PyTorch does, from the seed and the layer's place alone.
+///
+/// For networks around a generator too: each takes a key, and so weights, of its own.
 pub struct Init<'a, B: Backend> {
     key: NoiseKey,
     drawn: u64,
@@ -21,12 +23,12 @@ pub struct Init<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> Init<'a, B> {
-    /// From the first layer on, with the run's seed.
-    pub fn new(seed: u64, device: &'a B::Device) -> Self {
+    /// Weights of a run's seed, for one network.
+    pub fn new(seed: u64, network: Purpose, device: &'a B::Device) -> Self {
         let key = NoiseKey {
             seed,
             iteration: 0,
-            purpose: Purpose::Weights,
+            purpose: network,
         };
         Self {
             key,
@@ -35,8 +37,8 @@ impl<'a, B: Backend> Init<'a, B> {
         }
     }
 
-    /// Where the weights are to be.
-    pub fn device(&self) -> &B::Device {
+    /// Where the weights are.
+    pub fn device(&self) -> &'a B::Device {
         self.device
     }
 
@@ -65,7 +67,7 @@ impl<'a, B: Backend> Init<'a, B> {
         )
     }
 
-    /// A linear layer.
+    /// With a bias.
     pub fn linear(&mut self, inputs: usize, outputs: usize) -> Linear<B> {
         Linear {
             weight: self.uniform([inputs, outputs], inputs),
@@ -73,7 +75,7 @@ impl<'a, B: Backend> Init<'a, B> {
         }
     }
 
-    /// A convolution of stride 1 with bias.
+    /// Of stride 1, with a bias.
     pub fn conv(
         &mut self,
         [inputs, outputs]: [usize; 2],

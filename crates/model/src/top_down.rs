@@ -4,7 +4,9 @@ use burn::{
     backend::Autodiff, module::Module, nn::conv::ConvTranspose2d, prelude::*,
     tensor::backend::AutodiffBackend,
 };
-use shortrun_langevin::{Autodiff2, Autodiff3, ByNestedAutodiff, Curvature, EnergyGradient};
+use shortrun_langevin::{
+    Autodiff2, Autodiff3, ByNestedAutodiff, Curvature, EnergyGradient, Purpose,
+};
 
 use crate::{
     Architecture, Block, CentredError, ConfigError, ExplicitCurvature, ExplicitPosterior,
@@ -52,7 +54,7 @@ impl GeneratorConfig {
     ///
     /// The configuration must have passed [`check`](Self::check).
     pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> MultiLayerGenerator<B> {
-        let init = &mut Init::new(seed, device);
+        let init = &mut Init::new(seed, Purpose::Weights, device);
         let sizes = self.latents.sizes();
         let given_above = match self.architecture {
             Architecture::Conditional => &sizes[1..],

@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
+use shortrun_langevin::Purpose;
 use shortrun_model::Init;
 use shortrun_train::TrainError;
 
@@ -87,7 +88,7 @@ impl GlowConfig {
                 ),
             });
         }
-        let init = &mut Init::new(seed, device);
+        let init = &mut Init::new(seed, Purpose::Weights, device);
         let mut rotation = 0;
         let mut kept = channels;
         let levels = (0..count).map(|level| {

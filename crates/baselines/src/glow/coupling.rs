@@ -27,13 +27,14 @@ impl<B: Backend> Coupling<B> {
 
     /// # Shapes
     /// `[n, c, h, w]`
-    pub(crate) fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         let (a, b) = halves(x);
         let shift = self.shift(a.clone());
         Tensor::cat(vec![a, b + shift], 1)
     }
 
-    pub(crate) fn inverse(&self, y: Tensor<B, 4>) -> Tensor<B, 4> {
+    /// The inverse of [`forward`](Self::forward).
+    pub fn inverse(&self, y: Tensor<B, 4>) -> Tensor<B, 4> {
         let (a, b) = halves(y);
         let shift = self.shift(a.clone());
         Tensor::cat(vec![a, b - shift], 1)

@@ -65,14 +65,15 @@ impl<B: Backend> InvertibleConv<B> {
 
     /// # Shapes
     /// `[n, c, h, w]`, and `log |det|`: `[1]`
-    pub(crate) fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 1>) {
+    pub fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 1>) {
         let [_, _, h, w] = x.dims();
         let log_det = self.log_diagonal.val().sum() * (h * w) as f64;
         (at_every_pixel(self.weight(), x), log_det)
     }
 
-    /// Solved on the host in float64, without a tape to the weights.
-    pub(crate) fn inverse(&self, y: Tensor<B, 4>) -> Tensor<B, 4> {
+    /// The inverse of [`forward`](Self::forward), solved on the host in float64, without a tape to
+    /// the weights.
+    pub fn inverse(&self, y: Tensor<B, 4>) -> Tensor<B, 4> {
         at_every_pixel(self.inverse_weight(), y)
     }
 

@@ -127,3 +127,42 @@ impl<B: Backend> Level<B> {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::backend::Flex;
+    use shortrun_langevin::{NoiseKey, Purpose};
+
+    #[test]
+    fn every_step_is_normalised_by_what_the_steps_before_it_make() {
+        let device = Default::default();
+        let config = GlowConfig {
+            steps: 3,
+            width: 4,
+            ..GlowConfig::default()
+        };
+        let init = &mut Init::new(0, Purpose::Weights, &device);
+        let mut level = Level::<Flex>::new(4, true, &config, 1, &mut 0, init);
+        for step in &mut level.steps {
+            // As it begins, a coupling changes nothing.
+            step.coupling.conv3 = init.conv([4, 2], 3, 1);
+        }
+        let key = NoiseKey {
+            seed: 1,
+            iteration: 0,
+            purpose: Purpose::Samples,
+        };
+        let mut x = key.normal([6, 4, 5, 5], 0, &device) * 3.0 - 1.0;
+        let level = level.initialised(&x);
+        for step in &level.steps {
+            let (y, _) = step.actnorm.forward(x.clone());
+            let values: Tensor<Flex, 2> = y.swap_dims(0, 1).flatten(1, 3);
+            let moments = [values.clone().mean_dim(1), values.square().mean_dim(1) - 1.0];
+            for moment in moments {
+                assert!(moment.abs().max().into_scalar() < 1e-3);
+            }
+            x = step.forward(x).0;
+        }
+    }
+}

@@ -24,7 +24,7 @@ impl<B: Backend> Split<B> {
     ///
     /// # Shapes
     /// `[n, c, h, w]` to twice `[n, c / 2, h, w]` and `[n]`
-    pub(crate) fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>, Tensor<B, 1>) {
+    pub fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>, Tensor<B, 1>) {
         let (kept, out) = halves(x);
         let (mean, log_scale) = halves(self.conv.forward(kept.clone()));
         let noise = (out - mean) * (-log_scale.clone()).exp();
@@ -32,7 +32,8 @@ impl<B: Backend> Split<B> {
         (kept, noise, -logs.sum_dim(1).squeeze_dim::<1>(1))
     }
 
-    pub(crate) fn inverse(&self, kept: Tensor<B, 4>, noise: Tensor<B, 4>) -> Tensor<B, 4> {
+    /// The inverse of [`forward`](Self::forward).
+    pub fn inverse(&self, kept: Tensor<B, 4>, noise: Tensor<B, 4>) -> Tensor<B, 4> {
         let (mean, log_scale) = halves(self.conv.forward(kept.clone()));
         Tensor::cat(vec![kept, noise * log_scale.exp() + mean], 1)
     }
