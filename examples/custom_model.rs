@@ -25,7 +25,7 @@ use shortrun::{
     eval::{Grid, Inference, mean_image_mse, reconstruct},
     langevin::{LatentLayers, ShortRun, StepSize},
     model::Generator,
-    train::{LearningRate, Progress, RunFolder, Session, Sigma, Stop, TrainConfig},
+    train::{LearningRate, Progress, RunFolder, Session, ShortRunMethod, Sigma, Stop, TrainConfig},
 };
 
 const LATENTS: usize = 64;
@@ -98,10 +98,17 @@ fn run() -> Result<(), Box<dyn Error>> {
         .ok_or("no free folder under runs")?;
     let folder = RunFolder::create(&path, &toml::to_string(&config)?)?;
     let mut progress = Progress::visible(iterations);
-    let mut session = Session::start(config, model, layers, &data, folder, &device)?;
+    let method = ShortRunMethod::<Flex, _>::new(model, layers, &config, data.train.len(), &device);
+    let mut session = Session::start(config, method, &data, folder, &device)?;
     session.run(&Stop::new(false), &mut progress)?;
 
-    let found = reconstruct(session.generator(), &data.test, 64, &inference, &device)?;
+    let found = reconstruct(
+        session.method().generator(),
+        &data.test,
+        64,
+        &inference,
+        &device,
+    )?;
     let mean = mean_image_mse(&data.train.mean_image(), &data.test, 64);
     println!("MSE {:.4} (mean image: {mean:.4})", found.mse());
     let picture = format!("{path}/reconstructed.png");

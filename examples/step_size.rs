@@ -20,7 +20,7 @@ use shortrun::{
     model::Preset,
     run_config::{generator_of, training_of},
     stepsize_vi::SearchName,
-    train::{MetricsLog, Progress, Record, RunFolder, Session, Stop, Tuning},
+    train::{MetricsLog, Progress, Record, RunFolder, Session, ShortRunMethod, Stop, Tuning},
 };
 
 /// Tunes the step size while training, by grid and by gradient, for several seeds.
@@ -134,14 +134,10 @@ fn train(
     config.step_size.search = search;
     let folder = args.out.join(format!("{}-{seed}", search.name()));
     let folder = RunFolder::create(&folder, &toml::to_string(&config)?)?;
-    let mut session = Session::<Flex, _>::start(
-        config,
-        generator.try_init::<Autodiff<Flex>>(seed, &device)?,
-        generator.latents.clone(),
-        data,
-        folder.clone(),
-        &device,
-    )?;
+    let model = generator.try_init::<Autodiff<Flex>>(seed, &device)?;
+    let images = data.train.len();
+    let method = ShortRunMethod::<Flex, _>::new(model, generator.latents, &config, images, &device);
+    let mut session = Session::start(config, method, data, folder.clone(), &device)?;
     session.run(&Stop::new(false), &mut Progress::visible(args.steps))?;
     let updates = MetricsLog::read(&folder)?.into_iter();
     Ok(updates

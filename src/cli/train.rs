@@ -11,7 +11,7 @@ use clap::{Args, Parser};
 use shortrun_data::DataSet;
 use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
 use shortrun_train::{
-    Ending, Progress, RunFolder, Session, Stop, Summary, TrainConfig, TrainError,
+    Ending, Progress, RunFolder, Session, ShortRunMethod, Stop, Summary, TrainConfig, TrainError,
 };
 
 use super::{
@@ -418,16 +418,12 @@ impl OnBackend for Plan {
             out!("run: {}", self.folder.display());
             Progress::visible(total)
         };
+        let images = self.data.train.len();
+        let method = ShortRunMethod::<B, _>::new(model, layers, &training, images, &device);
         let mut session = if self.resume {
             let folder = RunFolder::open(&self.folder)?;
-            let (session, messages) = Session::<B, Model<B>>::resume(
-                training,
-                model,
-                layers,
-                &self.data,
-                folder.clone(),
-                &device,
-            )?;
+            let (session, messages) =
+                Session::<B, _>::resume(training, method, &self.data, folder.clone(), &device)?;
             folder.rewrite_config(&text)?;
             for message in messages {
                 progress.say(&format!("warning: {message}"));
@@ -436,7 +432,7 @@ impl OnBackend for Plan {
             session
         } else {
             let folder = RunFolder::create(&self.folder, &text)?;
-            Session::start(training, model, layers, &self.data, folder, &device)?
+            Session::start(training, method, &self.data, folder, &device)?
         };
         let called = invocation(session.iteration(), self.backend);
         RunFolder::open(&self.folder)?.record(&called)?;

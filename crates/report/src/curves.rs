@@ -1,5 +1,7 @@
 //! Training curves.
 
+use std::collections::BTreeSet;
+
 use shortrun_eval::{Panel, Series};
 use shortrun_train::{Evaluation, Metrics, Record, Tuning};
 
@@ -79,6 +81,7 @@ pub fn curves(records: &[Record]) -> Section {
             series,
         ));
     }
+    panels.extend(of.parts());
     if of.train.iter().any(|m| m.diverged > 0.0) {
         let share = of.metric(|m| Some(m.diverged));
         panels.push(plain(
@@ -87,6 +90,7 @@ pub fn curves(records: &[Record]) -> Section {
             vec![line("share", share)],
         ));
     }
+    panels.retain(|panel| !panel.series.is_empty());
     let mut section = section.plots(&panels);
     if of.metric(|m| m.weight_gradient_norm).is_empty() {
         section =
@@ -118,13 +122,19 @@ fn last_words(last: &Metrics) -> String {
         ),
     };
     let shown = |value: Option<f64>| value.map_or("not finite".to_owned(), number);
+    let sizes = match last.eta.as_slice() {
+        [] => String::new(),
+        etas => format!(
+            "step size eta {} (drift s {}), ",
+            list(etas),
+            list(&last.drift)
+        ),
+    };
     format!(
-        "At iteration {}: loss {}, MSE {} on the batch, step size eta {} (drift s {}), sigma {}.",
+        "At iteration {}: loss {}, MSE {} on the batch, {sizes}sigma {}.",
         last.iteration,
         shown(last.loss),
         shown(last.mse),
-        list(&last.eta),
-        list(&last.drift),
         number(last.sigma)
     )
 }
@@ -159,6 +169,17 @@ impl<'a> Kinds<'a> {
             .iter()
             .filter_map(|m| Some((m.iteration as f64, value(m)?)));
         points.collect()
+    }
+
+    /// A panel for each part that the method reports beside its loss.
+    fn parts(&self) -> Vec<Panel> {
+        let names: BTreeSet<&String> = self.train.iter().flat_map(|m| m.parts.keys()).collect();
+        let panel = |name: &String| {
+            let words = name.replace('_', " ");
+            let points = self.metric(|m| m.parts.get(name).copied().flatten());
+            plain(&words, &words, vec![line(&words, points)])
+        };
+        names.into_iter().map(panel).collect()
     }
 
     fn look(&self, value: impl Fn(&Evaluation) -> Option<f64>) -> Points {
@@ -266,12 +287,15 @@ fn thinned(points: Points) -> Points {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn at(iteration: u64, seconds: f64) -> Record {
         Record::Train(Metrics {
             iteration,
             loss: Some(1.0),
+            parts: BTreeMap::new(),
             mse: None,
             start_energy: None,
             weight_gradient_norm: None,

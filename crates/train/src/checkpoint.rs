@@ -7,25 +7,18 @@ use std::{
 };
 
 use burn::{
-    backend::Autodiff,
     module::{Module, ModuleVisitor, Param},
-    optim::Optimizer,
     prelude::*,
-    record::{BinBytesRecorder, FullPrecisionSettings, Recorder},
+    record::{BinBytesRecorder, FullPrecisionSettings, Record, Recorder},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use shortrun_langevin::{PersistentChains, StepSizes};
-use shortrun_model::Learnable;
+use shortrun_langevin::StepSizes;
 
-use crate::{Learner, RunFolder, TrainConfig, TrainError, Tuned, error::at, folder::write_synced};
+use crate::{RunFolder, TrainConfig, TrainError, Tuned, error::at, folder::write_synced};
 
 const STATE: &str = "state.json";
 const CHECKSUMS: &str = "checksums.json";
-const GENERATOR: &str = "generator.bin";
-const OPTIMISER: &str = "optimiser.bin";
-const CHAINS: &str = "chains.bin";
-const SHAPES: &str = "shapes.json";
 const UNFINISHED: &str = ".unfinished-";
 const DAMAGED: &str = "damaged-";
 
@@ -78,6 +71,78 @@ impl State {
     }
 }
 
+/// A file of a checkpoint about to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointFile {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl CheckpointFile {
+    /// A file of these bytes.
+    pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        let name = name.into();
+        Self { name, bytes }
+    }
+
+    /// A value as JSON.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn of_json(name: impl Into<String>, value: &impl Serialize) -> Result<Self, TrainError> {
+        let name = name.into();
+        match serde_json::to_vec_pretty(value) {
+            Ok(bytes) => Ok(Self { name, bytes }),
+            Err(error) => Err(unwritable(&name, &error)),
+        }
+    }
+
+    /// A record of Burn's.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn of_record<B: Backend, R: Record<B>>(
+        name: impl Into<String>,
+        record: R,
+    ) -> Result<Self, TrainError> {
+        let name = name.into();
+        let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
+        match Recorder::<B>::record(&recorder, record, ()) {
+            Ok(bytes) => Ok(Self { name, bytes }),
+            Err(error) => Err(unwritable(&name, &error)),
+        }
+    }
+
+    /// The weights of a module, and their shapes: what [`Checkpoint::module`] reads.
+    ///
+    /// # Errors
+    /// If they cannot be encoded.
+    pub fn of_module<B: Backend, M: Module<B>>(
+        name: &str,
+        module: &M,
+    ) -> Result<Vec<Self>, TrainError> {
+        Ok(vec![
+            Self::of_record::<B, _>(weights_file(name), module.clone().into_record())?,
+            Self::of_json(shapes_file(name), &shapes(module))?,
+        ])
+    }
+}
+
+fn weights_file(module: &str) -> String {
+    format!("{module}.bin")
+}
+
+fn shapes_file(module: &str) -> String {
+    format!("{module}.shapes.json")
+}
+
+fn unwritable(name: &str, reason: &dyn std::fmt::Display) -> TrainError {
+    TrainError::File {
+        path: name.into(),
+        source: std::io::Error::other(reason.to_string()),
+    }
+}
+
 /// A checkpoint that was refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Damaged {
@@ -94,54 +159,32 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Saves a learner: all files to a temporary folder, synced, then renamed. Afterwards the last
-    /// `keep` checkpoints and the best are kept.
+    /// Saves a method's files and the counters: all to a temporary folder, synced, then renamed.
+    /// Afterwards the last `keep` checkpoints and the best are kept.
     ///
     /// # Errors
     /// If the folder cannot be written; what was saved before is untouched then.
-    pub fn save<B: Backend, G: Learnable<B>>(
+    pub fn save(
         folder: &RunFolder,
-        learner: &Learner<B, G>,
+        mut files: Vec<CheckpointFile>,
         state: &State,
         keep: usize,
     ) -> Result<(), TrainError> {
-        let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
         let target = path_of(folder, state.iteration);
-        let encode = |reason: String| TrainError::File {
-            path: target.clone(),
-            source: std::io::Error::other(reason),
-        };
-        let json = |value: serde_json::Result<Vec<u8>>| value.map_err(|e| encode(e.to_string()));
-        let generator = recorder
-            .record(learner.generator.clone().into_record(), ())
-            .map_err(|e| encode(e.to_string()))?;
-        let optimiser =
-            Recorder::<Autodiff<B>>::record(&recorder, learner.optimiser.to_record(), ())
-                .map_err(|e| encode(e.to_string()))?;
-        let mut files = vec![
-            (GENERATOR, generator),
-            (OPTIMISER, optimiser),
-            (STATE, json(serde_json::to_vec_pretty(state))?),
-            (
-                SHAPES,
-                json(serde_json::to_vec(&shapes(&learner.generator)))?,
-            ),
-        ];
-        if let Some(chains) = &learner.persistent {
-            files.push((CHAINS, chains.to_bytes()));
-        }
+        files.push(CheckpointFile::of_json(STATE, state)?);
         let checksums: BTreeMap<&str, String> = files
             .iter()
-            .map(|(name, bytes)| (*name, checksum(bytes)))
+            .map(|file| (file.name.as_str(), checksum(&file.bytes)))
             .collect();
-        files.push((CHECKSUMS, json(serde_json::to_vec_pretty(&checksums))?));
+        let checksums = CheckpointFile::of_json(CHECKSUMS, &checksums)?;
+        files.push(checksums);
 
         let parent = folder.checkpoints();
         let unfinished = parent.join(format!("{UNFINISHED}{}", state.iteration));
         remove(&unfinished)?;
         fs::create_dir_all(&unfinished).map_err(at(&unfinished))?;
-        for (name, bytes) in &files {
-            write_synced(&unfinished.join(name), bytes)?;
+        for file in &files {
+            write_synced(&unfinished.join(&file.name), &file.bytes)?;
         }
         sync_folder(&unfinished)?;
         // Only ever replaced by the same iteration of the same run: the numbers are the same. Killed
@@ -226,10 +269,8 @@ impl Checkpoint {
         };
         let listed: BTreeMap<String, String> =
             serde_json::from_slice(&text).map_err(|e| damaged(&checksums, e.to_string()))?;
-        for needed in [GENERATOR, OPTIMISER, STATE, SHAPES] {
-            if !listed.contains_key(needed) {
-                return Err(damaged(&checksums, format!("{needed} is not listed")));
-            }
+        if !listed.contains_key(STATE) {
+            return Err(damaged(&checksums, format!("{STATE} is not listed")));
         }
         for (name, expected) in &listed {
             let file = path.join(name);
@@ -249,6 +290,15 @@ impl Checkpoint {
         &self.path
     }
 
+    /// The bytes of one of its files.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, TrainError> {
+        let path = self.path.join(name);
+        fs::read(&path).map_err(at(&path))
+    }
+
     /// The generator with the weights of this checkpoint, given one of the same shape.
     ///
     /// # Errors
@@ -258,56 +308,45 @@ impl Checkpoint {
         like: M,
         device: &B::Device,
     ) -> Result<M, TrainError> {
+        self.module("generator", like, device)
+    }
+
+    /// The module of this name with the weights of this checkpoint, given one of the same shape.
+    ///
+    /// # Errors
+    /// If there is none, or its weights are of another module.
+    pub fn module<B: Backend, M: Module<B>>(
+        &self,
+        name: &str,
+        like: M,
+        device: &B::Device,
+    ) -> Result<M, TrainError> {
         // Burn takes weights of other shapes without a word, and panics on another number of them.
-        let path = self.path.join(SHAPES);
-        let bytes = fs::read(&path).map_err(at(&path))?;
+        let bytes = self.bytes(&shapes_file(name))?;
         if serde_json::from_slice::<Vec<Vec<usize>>>(&bytes).ok() != Some(shapes(&like)) {
             return Err(TrainError::NoCheckpoint {
                 path: self.path.clone(),
-                reason: "its weights are of a generator of another shape; was config.toml changed?"
-                    .to_owned(),
+                reason: format!(
+                    "its weights are of a {name} of another shape; was config.toml changed?"
+                ),
             });
         }
-        Ok(like.load_record(self.record::<B, _>(GENERATOR, device)?))
+        Ok(like.load_record(self.record::<B, _>(&weights_file(name), device)?))
     }
 
-    /// Puts weights, optimiser and chains of this checkpoint into a learner of the same shape.
+    /// What [`CheckpointFile::of_record`] wrote.
     ///
     /// # Errors
-    /// If they are of another generator.
-    pub fn restore<B: Backend, G: Learnable<B>>(
-        &self,
-        mut learner: Learner<B, G>,
-        device: &B::Device,
-    ) -> Result<Learner<B, G>, TrainError> {
-        learner.generator = self.generator::<Autodiff<B>, G>(learner.generator, device)?;
-        let record = self.record::<Autodiff<B>, _>(OPTIMISER, device)?;
-        learner.optimiser = learner.optimiser.load_record(record);
-        if let Some(chains) = &mut learner.persistent {
-            let path = self.path.join(CHAINS);
-            let bytes = fs::read(&path).map_err(at(&path))?;
-            let expected = chains.dims();
-            *chains = PersistentChains::from_bytes(&bytes)
-                .filter(|found| found.dims() == expected)
-                .ok_or_else(|| TrainError::NoCheckpoint {
-                    path,
-                    reason: "it does not hold a chain for every image".to_owned(),
-                })?;
-        }
-        Ok(learner)
-    }
-
-    fn record<B: Backend, R: burn::record::Record<B>>(
+    /// If it is not there, or another thing.
+    pub fn record<B: Backend, R: Record<B>>(
         &self,
         name: &str,
         device: &B::Device,
     ) -> Result<R, TrainError> {
-        let path = self.path.join(name);
-        let bytes = fs::read(&path).map_err(at(&path))?;
         BinBytesRecorder::<FullPrecisionSettings>::default()
-            .load(bytes, device)
+            .load(self.bytes(name)?, device)
             .map_err(|error| TrainError::NoCheckpoint {
-                path: path.clone(),
+                path: self.path.join(name),
                 reason: format!("it was made by another generator or another version ({error})"),
             })
     }

@@ -10,21 +10,32 @@ mod config;
 mod error;
 mod folder;
 mod invocation;
-mod learner;
+mod learned;
+mod method;
 mod metrics;
+mod optimised;
 mod progress;
 mod schedule;
 mod session;
+mod short_run;
 mod tuning;
 
-pub use checkpoint::{Checkpoint, State};
+pub use checkpoint::{Checkpoint, CheckpointFile, State};
 pub use config::{AdamConfig, CheckpointConfig, EvaluationConfig, LangevinConfig, TrainConfig};
 pub use error::TrainError;
 pub use folder::{RunFolder, write_atomically};
 pub use invocation::{Evaluated, Invocation};
-pub use learner::{Learned, Learner, Measured, Skip};
+pub use learned::{Learned, Measured, Skip};
+pub use method::Method;
 pub use metrics::{Evaluation, Metrics, MetricsLog, Record};
+pub use optimised::{Gradients, Optimised, WeightGradients};
 pub use progress::Progress;
 pub use schedule::{LearningRate, Sigma};
 pub use session::{Ending, Session, Stop, Summary};
+pub use short_run::ShortRunMethod;
 pub use tuning::{Tuned, Tuning, TuningConfig};
+
+/// A tensor's values on the host, row by row.
+fn host<B: burn::prelude::Backend, const D: usize>(tensor: burn::Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter().collect()
+}

@@ -1,6 +1,7 @@
 //! `metrics.jsonl`: one JSON object a line.
 
 use std::{
+    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::Write,
     path::PathBuf,
@@ -31,8 +32,12 @@ pub enum Record {
 pub struct Metrics {
     /// Iterations done, this one included.
     pub iteration: u64,
-    /// Mean of `-log p(x, e_K)` without constants, in nats an image; null if it is not finite.
+    /// The mean loss in nats an image; null if it is not finite. Of short-run inference:
+    /// `-log p(x, e_K)` without constants.
     pub loss: Option<f64>,
+    /// What the method reports beside its loss, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, Option<f64>>,
     /// Mean squared error at the end of the chains, per value in [-1, 1].
     pub mse: Option<f64>,
     /// Mean energy at the start of the chains, in nats; null if it is not finite.
@@ -52,7 +57,7 @@ pub struct Metrics {
     pub sigma: f64,
     /// Learning rate.
     pub learning_rate: f64,
-    /// Step sizes, noise form: one, or one for each step.
+    /// Step sizes, noise form: one, or one for each step; none without chains.
     pub eta: Vec<f64>,
     /// Step sizes, drift form.
     pub drift: Vec<f64>,
@@ -65,18 +70,21 @@ impl Metrics {
     pub fn new(iteration: u64, learned: &Learned, seconds: f64) -> Self {
         let finite = |value: f64| value.is_finite().then_some(value);
         let measured = |value: fn(&Measured) -> f64| learned.measured.as_ref().map(value);
-        let sizes = learned.step_sizes.sizes();
+        let sizes = learned.step_sizes.as_ref().map_or(&[][..], |s| s.sizes());
         Self {
             iteration,
             loss: finite(learned.loss),
+            parts: learned
+                .parts
+                .iter()
+                .map(|(name, part)| ((*name).to_owned(), finite(*part)))
+                .collect(),
             mse: measured(|m| m.mse).and_then(finite),
             start_energy: finite(learned.start_energy),
             weight_gradient_norm: measured(|m| m.weight_gradient).and_then(finite),
             latent_gradient_norm: measured(|m| m.latent_gradient).and_then(finite),
             diverged: learned.diverged,
-            skipped: learned
-                .skipped
-                .map(|skip| skip.reason(learned.sigma, &learned.step_sizes)),
+            skipped: learned.reason(),
             sigma: learned.sigma,
             learning_rate: learned.learning_rate,
             eta: sizes.iter().map(|step| step.eta()).collect(),

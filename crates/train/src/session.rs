@@ -9,13 +9,11 @@ use std::{
 use burn::{prelude::*, tensor::TensorData};
 use serde::{Deserialize, Serialize};
 use shortrun_data::{Batches, DataSet};
-use shortrun_eval::{Grid, Inference, mean_image_mse, reconstruct, sample};
-use shortrun_langevin::{LatentLayers, ShortRun};
-use shortrun_model::{Generator, Learnable};
+use shortrun_eval::{Grid, mean_image_mse};
 
 use crate::{
-    Checkpoint, Evaluation, Learned, Learner, Metrics, MetricsLog, Progress, Record, RunFolder,
-    Skip, State, TrainConfig, TrainError, Tuned, folder::write_atomically, tuning::Tuner,
+    Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Progress, Record, RunFolder,
+    Skip, State, TrainConfig, TrainError, folder::write_atomically,
 };
 
 /// Columns of the picture grids.
@@ -69,67 +67,61 @@ impl Summary {
     }
 }
 
-/// A training run.
-pub struct Session<'a, B: Backend, G: Learnable<B>> {
+/// A training run by one method.
+pub struct Session<'a, B: Backend, M: Method<B>> {
     config: TrainConfig,
-    layers: LatentLayers,
     folder: RunFolder,
     data: &'a DataSet,
     mean_image: Vec<f32>,
-    learner: Learner<B, G>,
+    method: M,
     state: State,
     device: B::Device,
     _lock: File,
 }
 
-impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
-    /// A new run of `generator`, whose latents have these layers, in a folder just made.
+impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
+    /// A new run in a folder just made.
     ///
     /// # Errors
-    /// If a setting makes no sense, the generator makes images of another shape, or another process
+    /// If a setting makes no sense, the method makes images of another shape, or another process
     /// is training in the folder.
     pub fn start(
         config: TrainConfig,
-        generator: G,
-        layers: LatentLayers,
+        method: M,
         data: &'a DataSet,
         folder: RunFolder,
         device: &B::Device,
     ) -> Result<Self, TrainError> {
         config.check()?;
         let lock = folder.lock()?;
-        let zero = Tensor::zeros([1, layers.dim()], device);
-        let [_, channels, height, width] = generator.valid().forward(zero).dims();
-        TrainError::check_shape(data.train.shape(), [channels, height, width])?;
+        TrainError::check_shape(data.train.shape(), method.image_shape())?;
         Ok(Self {
             _lock: lock,
             mean_image: data.train.mean_image(),
-            learner: Learner::new(generator, layers.clone(), &config, data.train.len(), device),
+            method,
             state: State::new(&data.name, data.train.len()),
             device: device.clone(),
             config,
-            layers,
             folder,
             data,
         })
     }
 
     /// Goes on with the run in a folder, from its newest whole checkpoint, or from the beginning if
-    /// it was stopped before the first; `generator` gives the shape. Damaged checkpoints are set
-    /// aside; messages about them come back beside the session.
+    /// it was stopped before the first; `method` is as it was made for the start. Damaged
+    /// checkpoints are set aside; messages about them come back beside the session.
     ///
     /// # Errors
     /// If there are checkpoints but none is whole, the run was made on other images, or it has
     /// done more iterations than asked for.
     pub fn resume(
         config: TrainConfig,
-        generator: G,
-        layers: LatentLayers,
+        method: M,
         data: &'a DataSet,
         folder: RunFolder,
         device: &B::Device,
     ) -> Result<(Self, Vec<String>), TrainError> {
-        let mut session = Self::start(config, generator, layers, data, folder, device)?;
+        let mut session = Self::start(config, method, data, folder, device)?;
         let Some((checkpoint, damaged)) = Checkpoint::to_resume(&session.folder)? else {
             let message = "stopped before its first checkpoint: beginning again".to_owned();
             return Ok((session, vec![message]));
@@ -153,7 +145,7 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
                 ),
             });
         }
-        session.learner = checkpoint.restore(session.learner, device)?;
+        session.method.load(&checkpoint)?;
         session.state = checkpoint.state;
         if session.state.skipped_in_a_row >= session.config.max_skipped {
             // It was stopped for that; whoever resumes it has changed something.
@@ -171,9 +163,9 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         self.state.iteration
     }
 
-    /// The generator with its present weights.
-    pub fn generator(&self) -> &G {
-        &self.learner.generator
+    /// What is learned, as it is now.
+    pub fn method(&self) -> &M {
+        &self.method
     }
 
     /// Learns until all iterations are done or `stop` is set. In the end, and at every checkpoint,
@@ -209,7 +201,7 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
                 return Err(TrainError::TooManySkipped {
                     iteration: self.state.iteration,
                     count: self.state.skipped_in_a_row,
-                    reason: skip.reason(learned.sigma, &learned.step_sizes),
+                    reason: learned.reason().unwrap_or_default(),
                     advice: skip.advice().to_owned(),
                 });
             }
@@ -251,11 +243,11 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
         let places = batches.indices(self.state.iteration);
         let logged = (self.state.iteration + 1).is_multiple_of(self.config.log_every);
         let images = self.images(&places);
-        self.tune(log, progress)?;
-        let step_sizes = self.state.step_sizes(&self.config, self.state.iteration);
-        let learned =
-            self.learner
-                .iterate(self.state.iteration, images, &places, step_sizes, logged)?;
+        if let Some((sizes, tuning)) = self.method.tune(&mut self.state, &self.data.train)? {
+            progress.tuned(&tuning, &sizes);
+            log.write(&Record::StepSize(tuning))?;
+        }
+        let learned = self.method.learn(&self.state, images, &places, logged)?;
         self.state.iteration += 1;
         progress.advance(self.state.iteration);
         if logged || learned.skipped.is_some() {
@@ -278,52 +270,12 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
                 progress.say(&format!(
                     "iteration {}: update skipped, {}. {}",
                     self.state.iteration,
-                    skip.reason(learned.sigma, &learned.step_sizes),
+                    learned.reason().unwrap_or_default(),
                     skip.advice()
                 ));
             }
         }
         Ok(learned)
-    }
-
-    /// Updates the step size, if it is time to.
-    fn tune(&mut self, log: &mut MetricsLog, progress: &mut Progress) -> Result<(), TrainError> {
-        let iteration = self.state.iteration;
-        if !self.config.step_size.due(iteration) {
-            return Ok(());
-        }
-        let tuner = Tuner {
-            config: &self.config.step_size,
-            seed: self.config.seed,
-            steps: self.config.langevin.steps,
-            layers: &self.layers,
-            sigma: self.config.sigma.at(iteration),
-        };
-        // Without the back-off: that passes, and is no finding of the objective.
-        let scale = self.config.step_scale(iteration);
-        let now = match &self.state.tuned {
-            Some(tuned) => tuned.step_sizes.scaled(scale),
-            None => self.config.langevin.step_size.scaled(scale),
-        };
-        let mut adam = self
-            .state
-            .tuned
-            .as_ref()
-            .map_or_else(Default::default, |tuned| tuned.adam.clone());
-        let (sizes, tuning) = tuner.update::<B, G>(
-            iteration,
-            &self.learner.generator,
-            &self.data.train,
-            &now,
-            &mut adam,
-            &self.device,
-        )?;
-        self.state.tuned = Some(Tuned {
-            step_sizes: sizes.scaled(1.0 / scale),
-            adam,
-        });
-        progress.tuned(&tuning, &sizes);
-        log.write(&Record::StepSize(tuning))
     }
 
     /// Writes `summary.json`.
@@ -378,26 +330,15 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
     fn save(&self, log: &MetricsLog) -> Result<(), TrainError> {
         log.sync()?;
         let keep = self.config.checkpoint.keep;
-        Checkpoint::save(&self.folder, &self.learner, &self.state, keep)
+        Checkpoint::save(&self.folder, self.method.save()?, &self.state, keep)
     }
 
     fn evaluate(&self) -> Result<Evaluation, TrainError> {
         let iteration = self.state.iteration;
         let settings = self.config.evaluation;
         let (test, shape) = (&self.data.test, self.data.test.shape());
-        let last = iteration.saturating_sub(1);
-        let inference = Inference {
-            chain: ShortRun::new(
-                self.config.langevin.steps,
-                self.state.step_sizes(&self.config, last),
-            )?,
-            sigma: self.config.sigma.at(last),
-            seed: self.config.seed,
-            layers: self.layers.clone(),
-        };
-        let generator = &self.learner.generator;
         let count = settings.images.min(test.len());
-        let found = reconstruct::<B, G>(generator, test, count, &inference, &self.device)?;
+        let found = self.method.reconstruct(&self.state, test, count)?;
         let shown = count.min(COLUMNS * 4) * shape.values();
         let name = format!("step-{iteration:08}.png");
         Grid::pairs(
@@ -407,13 +348,7 @@ impl<'a, B: Backend, G: Learnable<B>> Session<'a, B, G> {
             &found.generated[..shown],
         )
         .write_png(self.folder.reconstructions().join(&name))?;
-        let samples = sample::<B, G>(
-            generator,
-            &self.layers,
-            settings.samples,
-            self.config.seed,
-            &self.device,
-        )?;
+        let samples = self.method.sample(settings.samples)?;
         Grid::new(shape, COLUMNS, samples).write_png(self.folder.samples().join(&name))?;
         let mse = found.mse();
         Ok(Evaluation {

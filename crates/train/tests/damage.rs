@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 use burn::backend::Flex;
 use common::*;
 use shortrun_model::{MultiLayerGenerator, Preset};
-use shortrun_train::{Checkpoint, Learner, RunFolder, State, TrainError};
+use shortrun_train::{Checkpoint, Method, RunFolder, ShortRunMethod, State, TrainError};
 
 /// Resumes a finished run whose newest checkpoint `damage` has harmed: the one before is used, the
 /// message names the file, and the end is the same.
@@ -48,13 +48,15 @@ fn a_flipped_byte() {
 
 #[test]
 fn a_truncated_file() {
-    the_one_before_is_used("optimiser.bin", truncate);
+    the_one_before_is_used("generator.optimiser.bin", truncate);
     the_one_before_is_used("checksums.json", truncate);
 }
 
 #[test]
 fn a_missing_file() {
-    the_one_before_is_used("optimiser.bin", |file| fs::remove_file(file).unwrap());
+    the_one_before_is_used("generator.optimiser.bin", |file| {
+        fs::remove_file(file).unwrap()
+    });
     the_one_before_is_used("checksums.json", |file| fs::remove_file(file).unwrap());
 }
 
@@ -101,7 +103,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_old_ones() {
     let folder = RunFolder::open(dir.path()).unwrap();
     let model: Tiny = generator().init(1, &Default::default());
     let layers = generator().latents;
-    let learner = Learner::<Flex, Tiny>::new(model, layers, &config, 7, &Default::default());
+    let method = ShortRunMethod::<Flex, Tiny>::new(model, layers, &config, 7, &Default::default());
     let state = State {
         iteration: 12,
         ..State::new("tiny", 7)
@@ -109,7 +111,7 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_old_ones() {
     // A file where the folder being written has to go.
     fs::write(dir.path().join("checkpoints/.unfinished-12"), "").unwrap();
     let before = contents(dir.path());
-    let error = Checkpoint::save(&folder, &learner, &state, 1).unwrap_err();
+    let error = Checkpoint::save(&folder, method.save().unwrap(), &state, 1).unwrap_err();
     assert!(error.to_string().contains(".unfinished-12"), "{error}");
     assert_eq!(contents(dir.path()), before);
 }

@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 
 use burn::backend::Flex;
 use common::*;
-use shortrun_train::{RunFolder, Session, TrainError};
+use shortrun_train::{RunFolder, Session, ShortRunMethod, TrainError};
 
 #[test]
 fn an_occupied_folder_is_not_touched() {
@@ -59,7 +59,8 @@ fn two_sessions_do_not_share_a_folder() {
     let folder = RunFolder::create(dir.path(), "").unwrap();
     let model: Tiny = generator().init(1, &device);
     let layers = generator().latents;
-    let first = Session::<Flex, Tiny>::start(config.clone(), model, layers, &data, folder, &device);
+    let method = ShortRunMethod::new(model, layers, &config, data.train.len(), &device);
+    let first = Session::<Flex, _>::start(config.clone(), method, &data, folder, &device);
     let error = resume(&config, &data, dir.path()).unwrap_err();
     assert!(matches!(error, TrainError::Busy(_)), "{error}");
     drop(first);

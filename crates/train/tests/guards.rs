@@ -14,8 +14,8 @@ use common::*;
 use shortrun_langevin::LatentLayers;
 use shortrun_model::Generator;
 use shortrun_train::{
-    Checkpoint, Ending, Learner, LearningRate, Progress, Record, RunFolder, Session, Sigma,
-    Summary, TrainConfig, TrainError,
+    Checkpoint, Ending, LearningRate, Method, Progress, Record, RunFolder, Session, ShortRunMethod,
+    Sigma, State, Summary, TrainConfig, TrainError,
 };
 
 #[test]
@@ -184,10 +184,10 @@ fn stopped_by(fault: Fault) -> String {
     let before = bits(&model);
     let layers = LatentLayers::new([2]).unwrap();
     let folder = RunFolder::create(dir.path(), "").unwrap();
-    let mut session =
-        Session::<Flex, _>::start(config(), model, layers, &data, folder, &device).unwrap();
+    let method = ShortRunMethod::new(model, layers, &config(), data.train.len(), &device);
+    let mut session = Session::<Flex, _>::start(config(), method, &data, folder, &device).unwrap();
     let result = session.run(&AtomicBool::new(false), &mut Progress::hidden());
-    assert_eq!(bits(session.generator()), before);
+    assert_eq!(bits(session.method().generator()), before);
     // The step size is to blame for chains that diverge, and for nothing else.
     let lowered = if fault == Fault::Nan {
         0.8 * 0.8 * 0.8
@@ -229,25 +229,24 @@ fn a_few_diverged_chains_are_left_out_whole() {
     config.langevin.persistent = true;
     config.langevin.step_size = eta(1e-4);
     let layers = LatentLayers::new([2]).unwrap();
-    let mut learner = Learner::<Flex, _>::new(faulty(Fault::Half), layers, &config, 7, &device);
+    let mut method =
+        ShortRunMethod::<Flex, _>::new(faulty(Fault::Half), layers, &config, 7, &device);
     let images = images(7).to_f32(&[0, 1, 2, 3, 4, 5, 6]);
     let images = Tensor::<Flex, 1>::from_floats(images.as_slice(), &device).reshape([7, 1, 28, 28]);
     for iteration in 0..3 {
-        let learned = learner
-            .iterate(
-                iteration,
-                images.clone(),
-                &[0, 1, 2, 3, 4, 5, 6],
-                config.langevin.step_size.clone(),
-                false,
-            )
+        let state = State {
+            iteration,
+            ..State::new("stripes", 7)
+        };
+        let learned = method
+            .learn(&state, images.clone(), &[0, 1, 2, 3, 4, 5, 6], false)
             .unwrap();
         // Later all chains may be among the good ones: those persist, the others start again.
         assert!(learned.diverged < 1.0 && (iteration > 0 || learned.diverged > 0.0));
         assert_eq!(learned.skipped, None);
         assert!(learned.loss.is_finite());
         let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
-        assert!(bits(&learner.generator).iter().all(finite));
+        assert!(bits(method.generator()).iter().all(finite));
     }
 }
 

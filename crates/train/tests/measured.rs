@@ -11,7 +11,7 @@ use burn::{
 use common::*;
 use shortrun_langevin::{LatentLayers, NoiseKey, Purpose, StepSize};
 use shortrun_model::Generator;
-use shortrun_train::{Learner, Sigma, TrainConfig};
+use shortrun_train::{Method, ShortRunMethod, Sigma, State, TrainConfig};
 
 /// Images that know nothing of their latents: `level + slope * column / 28`.
 #[derive(Module, Debug)]
@@ -46,13 +46,17 @@ fn gradient_norms_are_those_of_the_energy() {
         slope: parameter(slope),
     };
     let layers = LatentLayers::new([2]).unwrap();
-    let mut learner = Learner::<Flex, _>::new(ramp, layers, &config, 3, &device);
+    let mut method = ShortRunMethod::<Flex, _>::new(ramp, layers, &config, 3, &device);
     let pixels = images(3).to_f32(&[0, 1, 2]);
     let batch = Tensor::<Flex, 1>::from_floats(pixels.as_slice(), &device).reshape([3, 1, 28, 28]);
     let mut iterate = |measure| {
-        let sizes = config.langevin.step_size.clone();
-        learner
-            .iterate(0, batch.clone(), &[0, 1, 2], sizes, measure)
+        method
+            .learn(
+                &State::new("stripes", 3),
+                batch.clone(),
+                &[0, 1, 2],
+                measure,
+            )
             .unwrap()
     };
     let measured = iterate(true).measured.unwrap();

@@ -16,8 +16,8 @@ use shortrun_data::{DataSet, ImageShape, Images};
 use shortrun_langevin::{LatentLayers, StepSize, StepSizes};
 use shortrun_model::{GeneratorConfig, HeadWidth, MultiLayerGenerator, Preset};
 use shortrun_train::{
-    Checkpoint, LearningRate, MetricsLog, Progress, Record, RunFolder, Session, Sigma, Summary,
-    TrainConfig, TrainError,
+    Checkpoint, LearningRate, MetricsLog, Progress, Record, RunFolder, Session, ShortRunMethod,
+    Sigma, Summary, TrainConfig, TrainError,
 };
 
 pub type AB = Autodiff<Flex>;
@@ -100,7 +100,8 @@ pub fn start_until(
     let folder = RunFolder::create(path, "")?;
     let (config, layers) = (config.clone(), generator().latents);
     let model: Tiny = generator().init(config.seed, &device);
-    Session::<Flex, Tiny>::start(config, model, layers, data, folder, &device)?
+    let method = ShortRunMethod::new(model, layers, &config, data.train.len(), &device);
+    Session::<Flex, _>::start(config, method, data, folder, &device)?
         .run(stop, &mut Progress::hidden())
 }
 
@@ -114,8 +115,9 @@ pub fn resume(
     let folder = RunFolder::open(path)?;
     let (config, layers) = (config.clone(), generator().latents);
     let model: Tiny = generator().init(config.seed, &device);
+    let method = ShortRunMethod::new(model, layers, &config, data.train.len(), &device);
     let (mut session, messages) =
-        Session::<Flex, Tiny>::resume(config, model, layers, data, folder, &device)?;
+        Session::<Flex, _>::resume(config, method, data, folder, &device)?;
     let summary = session.run(&AtomicBool::new(false), &mut Progress::hidden())?;
     Ok((summary, messages))
 }
