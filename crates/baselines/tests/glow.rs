@@ -39,7 +39,7 @@ fn flow(config: GlowConfig, image: [usize; 3], deviation: f64) -> Glow<AB> {
 fn the_inverse_is_exact_at_every_size() {
     let sizes = [([1, 28, 28], 2), ([3, 32, 32], 3), ([1, 64, 64], 3), ([3, 4, 8], 2)];
     for (image @ [c, h, w], levels) in sizes {
-        let glow = flow(config(3, 4, 8), image, 0.05);
+        let glow = flow(config(3, 4, 8), image, 0.02);
         assert_eq!(glow.levels.len(), levels);
         let y = normal([2, c, h, w], 1) * 0.3;
         let (noise, _) = glow.encode(y.clone());
@@ -104,30 +104,22 @@ fn log_determinants_are_those_of_the_jacobian() {
 /// Steps and a split on images of one pixel and two channels: a density in the plane.
 #[test]
 fn a_density_in_two_dimensions_integrates_to_one() {
-    const SIDE: usize = 500;
+    const SIDE: usize = 400;
     const REACH: f64 = 12.0;
     let device = Default::default();
     let init = &mut Init::new(1, Purpose::Weights, &device);
     let level = Level::<AB>::new(2, true, &config(1, 4, 8), 2, &mut 0, init);
-    let level = shaken(level, 0.5);
+    let level = shaken(level, 0.3);
     let at = |i: usize| ((i as f64 + 0.5) / SIDE as f64 * 2.0 - 1.0) * REACH;
-    let density = |level: &Level<AB>| -> Vec<f64> {
-        let rows = (0..SIDE).flat_map(|i| {
-            let points: Vec<f32> = (0..SIDE)
-                .flat_map(|j| [at(i) as f32, at(j) as f32])
-                .collect();
-            let points = TensorData::new(points, [SIDE, 2, 1, 1]);
-            let through = level.forward(Tensor::from_data(points, &device));
-            let noise = Tensor::cat(vec![through.kept.unwrap(), through.noise], 1);
-            let squares = host(flat(noise).square().sum_dim(1));
-            let logs = squares.into_iter().zip(host(through.log_det));
-            let densities = logs.map(|(square, log_det)| (log_det - square / 2.0).exp() / TAU);
-            densities.collect::<Vec<_>>()
-        });
-        rows.collect()
-    };
+    let points = (0..SIDE * SIDE).flat_map(|k| [at(k / SIDE) as f32, at(k % SIDE) as f32]);
+    let points = TensorData::new(points.collect::<Vec<_>>(), [SIDE * SIDE, 2, 1, 1]);
+    let through = level.forward(Tensor::from_data(points, &device));
+    let noise = Tensor::cat(vec![through.kept.unwrap(), through.noise], 1);
+    let squares = host(flat(noise).square().sum_dim(1));
+    let logs = squares.into_iter().zip(host(through.log_det));
+    let densities = logs.map(|(square, log_det)| (log_det - square / 2.0).exp() / TAU);
+    let density: Vec<f64> = densities.collect();
     let cell = (2.0 * REACH / SIDE as f64).powi(2);
-    let density = density(&level);
     let mass: f64 = density.iter().sum::<f64>() * cell;
     assert!((mass - 1.0).abs() < 2e-3, "{mass}");
     // Not just a Gaussian: its entropy is well below that of one with its covariance.
