@@ -56,6 +56,9 @@ pub(super) struct LearnOptions {
     /// Learning steps of the whole run.
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
+    /// Minutes of training after which the run ends even if steps remain.
+    #[arg(long, value_name = "M")]
+    minutes: Option<f64>,
     /// Seed of weights, batches and noise.
     #[arg(long)]
     seed: Option<u64>,
@@ -336,6 +339,9 @@ impl LearnOptions {
         };
         if let Some(steps) = self.steps {
             layers.put("iterations", number(steps, "--steps")?);
+        }
+        if let Some(minutes) = self.minutes {
+            layers.put("minutes", minutes);
         }
         if let Some(seed) = self.seed {
             layers.put("seed", number(seed, "--seed")?);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use shortrun_eval::{Panel, Series};
-use shortrun_train::{Evaluation, Metrics, Record, Tuning};
+use shortrun_train::{Evaluation, Metrics, Record, Tuning, seconds_trained};
 
 use crate::{Section, number};
 
@@ -244,32 +244,17 @@ fn log(title: &str, y: &str, series: Vec<Series>) -> Panel {
 }
 
 fn time(records: &[Record]) -> Panel {
-    let points = seconds(records);
+    let points = seconds_trained(records);
     let hours = points.last().is_some_and(|(_, last)| *last > 10_800.0);
     let (unit, name) = if hours {
         (3600.0, "hours")
     } else {
         (60.0, "minutes")
     };
-    let points = points.into_iter().map(|(at, seconds)| (at, seconds / unit));
+    let points = points
+        .into_iter()
+        .map(|(at, seconds)| (at as f64, seconds / unit));
     plain("time trained", name, vec![line("time", points.collect())])
-}
-
-/// Seconds trained by iteration, over all sessions: each counts its own from 0.
-pub(crate) fn seconds(records: &[Record]) -> Points {
-    let (mut before, mut last) = (0.0, 0.0);
-    let mut points = Vec::new();
-    for record in records {
-        let Record::Train(metrics) = record else {
-            continue;
-        };
-        if metrics.seconds < last {
-            before += last;
-        }
-        last = metrics.seconds;
-        points.push((metrics.iteration as f64, before + last));
-    }
-    points
 }
 
 /// At most [`POINTS`] points: means of equally many neighbours.
@@ -287,35 +272,7 @@ fn thinned(points: Points) -> Points {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-
-    fn at(iteration: u64, seconds: f64) -> Record {
-        Record::Train(Metrics {
-            iteration,
-            loss: Some(1.0),
-            parts: BTreeMap::new(),
-            mse: None,
-            start_energy: None,
-            weight_gradient_norm: None,
-            latent_gradient_norm: None,
-            diverged: 0.0,
-            skipped: None,
-            sigma: 0.3,
-            learning_rate: 1e-3,
-            eta: vec![0.05],
-            drift: vec![0.00125],
-            seconds,
-        })
-    }
-
-    #[test]
-    fn time_goes_on_over_sessions() {
-        let records = [at(10, 4.0), at(20, 8.0), at(30, 3.0), at(40, 6.0)];
-        let times: Vec<f64> = seconds(&records).iter().map(|(_, s)| *s).collect();
-        assert_eq!(times, [4.0, 8.0, 11.0, 14.0]);
-    }
 
     #[test]
     fn long_lines_are_averaged() {

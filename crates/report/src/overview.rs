@@ -1,9 +1,9 @@
 //! What one wants to know first.
 
 use maud::html;
-use shortrun_train::{Evaluation, Record, RunFolder};
+use shortrun_train::{Evaluation, Record, RunFolder, seconds_trained};
 
-use crate::{Section, Status, curves::seconds, number, number::duration, status::torn};
+use crate::{Section, Status, number, number::duration, status::torn};
 
 /// What the overview is made of, beside the metrics.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ pub fn overview(facts: &Overview<'_>) -> Section {
         let text = format!("{} at {}", error(best), best.iteration);
         tiles.push(("best test MSE", text));
     }
-    if let Some((_, last)) = seconds(records).last() {
+    if let Some((_, last)) = seconds_trained(records).last() {
         tiles.push(("time trained", duration(*last)));
     }
     tiles.push(("weights", facts.parameters.to_string()));

@@ -13,6 +13,9 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Learning steps of the whole run.
     pub iterations: u64,
+    /// Minutes of training, over all sessions, after which the run ends even if iterations remain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<f64>,
     /// Images in each iteration.
     pub batch_size: usize,
     /// Learning rate of Adam.
@@ -93,6 +96,7 @@ impl Default for TrainConfig {
         Self {
             seed: 1,
             iterations: 300_000,
+            minutes: None,
             batch_size: 100,
             learning_rate: LearningRate::Pieces(vec![(0, 1e-4), (100_000, 5e-5), (200_000, 1e-5)]),
             sigma: Sigma::Annealed {
@@ -151,6 +155,9 @@ impl TrainConfig {
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return fault(setting, "must be at least 1; found 0".to_owned());
+        }
+        if let Some(minutes) = self.minutes.filter(|m| !(m.is_finite() && *m > 0.0)) {
+            return fault("minutes", format!("must be above 0; found {minutes}"));
         }
         if let Some(reason) = self.learning_rate.fault() {
             return fault("learning_rate", reason);

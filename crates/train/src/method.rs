@@ -7,6 +7,9 @@ use shortrun_langevin::StepSizes;
 
 use crate::{Checkpoint, CheckpointFile, Learned, State, TrainError, Tuning};
 
+/// Batches of images `[n, c, h, w]`.
+pub type Samples<'a, B> = Box<dyn Iterator<Item = Tensor<B, 4>> + 'a>;
+
 /// A way of learning a generative model of images: what a [`Session`](crate::Session) drives.
 ///
 /// [`ShortRunMethod`](crate::ShortRunMethod) is Algorithm 1. The crate `shortrun-baselines` has
@@ -55,11 +58,12 @@ pub trait Method<B: Backend> {
         count: usize,
     ) -> Result<Reconstruction, TrainError>;
 
-    /// `count` images drawn from the model, `[n, c, h, w]` in [-1, 1], row by row.
+    /// `count` images drawn from the model, in [-1, 1], `batch_size` of them at a time. Which
+    /// images depends on the seed of the run alone.
     ///
     /// # Errors
-    /// If `count` is 0.
-    fn sample(&self, count: usize) -> Result<Vec<f32>, TrainError>;
+    /// If `count` or `batch_size` is 0.
+    fn samples(&self, count: usize, batch_size: usize) -> Result<Samples<'_, B>, TrainError>;
 
     /// All that is needed to go on, as the files of a checkpoint.
     ///
@@ -72,4 +76,49 @@ pub trait Method<B: Backend> {
     /// # Errors
     /// If a file is missing or of a model of another shape.
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError>;
+}
+
+impl<B: Backend, M: Method<B> + ?Sized> Method<B> for Box<M> {
+    fn image_shape(&self) -> [usize; 3] {
+        (**self).image_shape()
+    }
+
+    fn tune(
+        &mut self,
+        state: &mut State,
+        images: &Images,
+    ) -> Result<Option<(StepSizes, Tuning)>, TrainError> {
+        (**self).tune(state, images)
+    }
+
+    fn learn(
+        &mut self,
+        state: &State,
+        images: Tensor<B, 4>,
+        places: &[usize],
+        measure: bool,
+    ) -> Result<Learned, TrainError> {
+        (**self).learn(state, images, places, measure)
+    }
+
+    fn reconstruct(
+        &self,
+        state: &State,
+        images: &Images,
+        count: usize,
+    ) -> Result<Reconstruction, TrainError> {
+        (**self).reconstruct(state, images, count)
+    }
+
+    fn samples(&self, count: usize, batch_size: usize) -> Result<Samples<'_, B>, TrainError> {
+        (**self).samples(count, batch_size)
+    }
+
+    fn save(&self) -> Result<Vec<CheckpointFile>, TrainError> {
+        (**self).save()
+    }
+
+    fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        (**self).load(checkpoint)
+    }
 }

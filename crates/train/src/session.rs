@@ -13,11 +13,14 @@ use shortrun_eval::{Grid, mean_image_mse};
 
 use crate::{
     Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Progress, Record, RunFolder,
-    Skip, State, TrainConfig, TrainError, folder::write_atomically,
+    Skip, State, TrainConfig, TrainError, folder::write_atomically, host, memory::peak_memory_mib,
+    seconds_trained,
 };
 
 /// Columns of the picture grids.
 const COLUMNS: usize = 8;
+/// A number that does not depend on how many are drawn.
+const SAMPLES_AT_ONCE: usize = 50;
 
 /// A chain that diverged once will do so again while the weights stay as they are, and they stay
 /// while updates are skipped: so each skip lowers eta by this factor, and the updates after it
@@ -32,7 +35,7 @@ pub type Stop = AtomicBool;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
-    /// All iterations are done.
+    /// All iterations are done, or the time that was given is over.
     Finished,
     /// It was asked to stop; the run can be resumed.
     Stopped,
@@ -57,6 +60,9 @@ pub struct Summary {
     pub best: Option<(u64, f64)>,
     /// Seconds of this session.
     pub seconds: f64,
+    /// The most memory the process had at once, in MiB, where the system says so.
+    #[serde(default)]
+    pub peak_memory_mib: Option<f64>,
 }
 
 impl Summary {
@@ -168,7 +174,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         &self.method
     }
 
-    /// Learns until all iterations are done or `stop` is set. In the end, and at every checkpoint,
+    /// Learns until all iterations are done, the time is over or `stop` is set. In the end, and at every checkpoint,
     /// everything needed to go on is saved.
     ///
     /// # Errors
@@ -190,8 +196,16 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         let mut evaluation = MetricsLog::last_evaluation(&self.folder)?;
         // What is not new came from a checkpoint.
         let mut saved = self.state.iteration > 0;
+        let before = seconds_trained(&MetricsLog::read(&self.folder)?)
+            .last()
+            .map_or(0.0, |(_, seconds)| *seconds);
+        let (iterations, minutes) = (self.config.iterations, self.config.minutes);
+        let done = |iteration: u64| {
+            let seconds = before + begun.elapsed().as_secs_f64();
+            iteration >= iterations || minutes.is_some_and(|m| seconds >= 60.0 * m)
+        };
         progress.begin(self.state.iteration);
-        while self.state.iteration < self.config.iterations && !stop.load(Ordering::Relaxed) {
+        while !done(self.state.iteration) && !stop.load(Ordering::Relaxed) {
             let learned = self.iterate(&mut batches, &mut log, begun, progress)?;
             if let Some(skip) = &learned.skipped
                 && self.state.skipped_in_a_row >= self.config.max_skipped
@@ -213,7 +227,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
                 evaluation = Some(self.checkpoint(&mut log, progress)?);
             }
         }
-        let ending = if self.state.iteration >= self.config.iterations {
+        let ending = if done(self.state.iteration) {
             Ending::Finished
         } else {
             Ending::Stopped
@@ -293,6 +307,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             evaluation,
             best: self.state.best,
             seconds: begun.elapsed().as_secs_f64(),
+            peak_memory_mib: peak_memory_mib(),
         };
         let path = self.folder.summary();
         let json =
@@ -348,7 +363,8 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             &found.generated[..shown],
         )
         .write_png(self.folder.reconstructions().join(&name))?;
-        let samples = self.method.sample(settings.samples)?;
+        let drawn = self.method.samples(settings.samples, SAMPLES_AT_ONCE)?;
+        let samples: Vec<f32> = drawn.flat_map(host).collect();
         Grid::new(shape, COLUMNS, samples).write_png(self.folder.samples().join(&name))?;
         let mse = found.mse();
         Ok(Evaluation {

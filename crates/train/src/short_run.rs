@@ -2,15 +2,15 @@
 
 use burn::{backend::Autodiff, prelude::*};
 use shortrun_data::Images;
-use shortrun_eval::{Inference, Reconstruction, reconstruct, sample};
+use shortrun_eval::{Inference, Reconstruction, reconstruct, sample_batches};
 use shortrun_langevin::{
     Divergence, LatentLayers, Noise, NoiseKey, PersistentChains, Purpose, Run, ShortRun, StepSizes,
 };
 use shortrun_model::{Generator, Learnable, Observation};
 
 use crate::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Skip, State, TrainConfig,
-    TrainError, Tuned, Tuning, host, tuning::Tuner,
+    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State,
+    TrainConfig, TrainError, Tuned, Tuning, host, tuning::Tuner,
 };
 
 const CHAINS: &str = "chains.bin";
@@ -246,15 +246,17 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
         )?)
     }
 
-    fn sample(&self, count: usize) -> Result<Vec<f32>, TrainError> {
-        let (layers, seed) = (&self.layers, self.config.seed);
-        Ok(sample::<B, G>(
-            self.generator(),
-            layers,
+    fn samples(&self, count: usize, batch_size: usize) -> Result<Samples<'_, B>, TrainError> {
+        let (generator, seed) = (self.generator(), self.config.seed);
+        let batches = sample_batches::<B, G>(
+            generator,
+            &self.layers,
             count,
+            batch_size,
             seed,
             &self.device,
-        )?)
+        )?;
+        Ok(Box::new(batches))
     }
 
     fn save(&self) -> Result<Vec<CheckpointFile>, TrainError> {

@@ -144,6 +144,24 @@ fn resuming_a_finished_run_changes_nothing() {
 }
 
 #[test]
+fn when_the_time_is_over_a_run_is_finished_and_more_time_goes_on_with_it() {
+    let (data, dir) = (data(), tempfile::tempdir().unwrap());
+    let mut config = TrainConfig {
+        minutes: Some(0.2 / 60.0),
+        ..with_iterations(&config(), 100_000)
+    };
+    let first = start(&config, &data, dir.path()).unwrap();
+    assert_eq!(first.ending, Ending::Finished);
+    assert!(first.iterations > 0 && first.iterations < 100_000);
+    assert_eq!(evaluated(dir.path()).last(), Some(&first.iterations));
+    let (again, _) = resume(&config, &data, dir.path()).unwrap();
+    assert_eq!(again.iterations, first.iterations);
+    config.minutes = Some(0.4 / 60.0);
+    let (longer, _) = resume(&config, &data, dir.path()).unwrap();
+    assert!(longer.iterations > first.iterations && longer.iterations < 100_000);
+}
+
+#[test]
 fn fewer_steps_than_done_and_other_images_are_refused() {
     let (config, data, dir) = (config(), data(), tempfile::tempdir().unwrap());
     start(&config, &data, dir.path()).unwrap();
