@@ -34,7 +34,7 @@ pub use likelihood::{
 };
 pub use mask::{Mask, Side};
 pub use plot::{Panel, Plot, Series};
-pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct};
+pub use reconstruct::{Reconstruction, mean_image_mse, reconstruct, reconstruct_by};
 pub use sample::{prior_noise, sample, sample_batches};
 pub use simulate::{Simulated, simulate};
 pub use step_size::StepSizeTask;

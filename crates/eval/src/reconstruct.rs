@@ -5,7 +5,10 @@ use shortrun_data::Images;
 use shortrun_langevin::Divergence;
 use shortrun_model::Learnable;
 
-use crate::{EvalError, Inference, inference::images_of};
+use crate::{
+    EvalError, Inference,
+    inference::{CHUNK, host, images_of, to_tensor},
+};
 
 /// Images beside what the generator makes of their inferred latents.
 #[derive(Clone, Debug)]
@@ -21,6 +24,22 @@ pub struct Reconstruction {
 }
 
 impl Reconstruction {
+    /// The first images beside those generated for them.
+    fn of(images: &Images, generated: Vec<f32>, divergence: Option<Divergence>) -> Self {
+        let values = images.shape().values();
+        let places: Vec<usize> = (0..generated.len() / values).collect();
+        let originals = images.to_f32(&places);
+        let pairs = originals
+            .chunks_exact(values)
+            .zip(generated.chunks_exact(values));
+        Self {
+            mse_by_image: pairs.map(|(a, b)| mse(a, b)).collect(),
+            divergence,
+            originals,
+            generated,
+        }
+    }
+
     /// Mean squared error over all images, per value in [-1, 1].
     pub fn mse(&self) -> f64 {
         self.mse_by_image.iter().sum::<f64>() / self.mse_by_image.len() as f64
@@ -39,19 +58,30 @@ pub fn reconstruct<B: Backend, G: Learnable<B>>(
     device: &B::Device,
 ) -> Result<Reconstruction, EvalError> {
     let found = inference.infer(generator, images, count, device)?;
-    let places: Vec<usize> = (0..found.latents.dims()[0]).collect();
-    let originals = images.to_f32(&places);
     let generated = images_of(generator, found.latents);
-    let values = images.shape().values();
-    let pairs = originals
-        .chunks_exact(values)
-        .zip(generated.chunks_exact(values));
-    Ok(Reconstruction {
-        mse_by_image: pairs.map(|(a, b)| mse(a, b)).collect(),
-        divergence: found.divergence,
-        originals,
-        generated,
-    })
+    Ok(Reconstruction::of(images, generated, found.divergence))
+}
+
+/// Reconstructs the first `count` images by a method without chains: `by` makes its images
+/// `[n, c, h, w]` of given ones, some at a time.
+///
+/// # Errors
+/// If there are no images.
+pub fn reconstruct_by<B: Backend>(
+    images: &Images,
+    count: usize,
+    device: &B::Device,
+    mut by: impl FnMut(Tensor<B, 4>) -> Tensor<B, 4>,
+) -> Result<Reconstruction, EvalError> {
+    let places: Vec<usize> = (0..count.min(images.len())).collect();
+    if places.is_empty() {
+        return Err(EvalError::NoImages);
+    }
+    let generated = places
+        .chunks(CHUNK)
+        .flat_map(|places| host(by(to_tensor(images, places, device))))
+        .collect();
+    Ok(Reconstruction::of(images, generated, None))
 }
 
 /// Mean squared error that predicting `mean` (one image) for each of the first `count` images

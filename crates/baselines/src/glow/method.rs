@@ -6,7 +6,7 @@ use shortrun_data::Images;
 use shortrun_eval::{EvalError, Reconstruction, reconstruct_by};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_train::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Skip, State, TrainConfig,
+    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State, TrainConfig,
     TrainError,
 };
 
@@ -164,18 +164,18 @@ impl<B: Backend> Method<B> for GlowMethod<B> {
     }
 
     /// At the temperature of the settings.
-    fn sample(&self, count: usize) -> Result<Vec<f32>, TrainError> {
-        if count == 0 {
+    fn samples(&self, count: usize, batch_size: usize) -> Result<Samples<'_, B>, TrainError> {
+        if count == 0 || batch_size == 0 {
             return Err(EvalError::NoImages.into());
         }
         let flow = self.flow().valid();
         let key = self.key(0, Purpose::Samples);
         let noise: Tensor<B, 2> = key.normal([count, flow.dim()], 0, &self.device);
         let cooled = noise * self.settings.temperature;
-        let parts = cooled.split(CHUNK, 0).into_iter();
-        Ok(parts
-            .flat_map(|noise| host(to_images(flow.decode(noise))))
-            .collect())
+        let batches = cooled.split(batch_size, 0).into_iter();
+        Ok(Box::new(
+            batches.map(move |noise| to_images(flow.decode(noise))),
+        ))
     }
 
     fn save(&self) -> Result<Vec<CheckpointFile>, TrainError> {

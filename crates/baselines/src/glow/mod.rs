@@ -10,6 +10,7 @@ mod config;
 mod coupling;
 mod invertible_conv;
 mod level;
+mod method;
 mod split;
 mod squeeze;
 
@@ -22,6 +23,7 @@ pub use config::GlowConfig;
 pub use coupling::Coupling;
 pub use invertible_conv::InvertibleConv;
 pub use level::{Level, Step, Through};
+pub use method::GlowMethod;
 pub use split::Split;
 
 use squeeze::{squeeze, unsqueeze};
