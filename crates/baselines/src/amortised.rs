@@ -2,12 +2,12 @@
 
 use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
 use shortrun_data::Images;
-use shortrun_eval::{Reconstruction, reconstruct_by, sample};
+use shortrun_eval::{Reconstruction, reconstruct_by, sample_batches};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_model::{MultiLayerGenerator, Observation};
 use shortrun_train::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Skip, State, TrainConfig,
-    TrainError,
+    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State,
+    TrainConfig, TrainError,
 };
 
 use crate::InferenceNetwork;
@@ -165,11 +165,18 @@ impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
         Ok(reconstruction)
     }
 
-    fn sample(&self, count: usize) -> Result<Vec<f32>, TrainError> {
+    fn samples(&self, count: usize, batch_size: usize) -> Result<Samples<'_, B>, TrainError> {
         let layers = &self.generator().config().latents;
         let seed = self.config.seed;
-        let images = sample::<B, _>(self.generator(), layers, count, seed, &self.device)?;
-        Ok(images)
+        let batches = sample_batches::<B, _>(
+            self.generator(),
+            layers,
+            count,
+            batch_size,
+            seed,
+            &self.device,
+        )?;
+        Ok(Box::new(batches))
     }
 
     fn save(&self) -> Result<Vec<CheckpointFile>, TrainError> {

@@ -5,7 +5,7 @@ use burn::{
     nn::{BatchNorm, BatchNormConfig, Linear, conv::Conv2d},
     prelude::*,
 };
-use shortrun_model::{GeneratorConfig, Init, conv_gelu, dense, gelu};
+use shortrun_model::{GeneratorConfig, Init, conv, conv_gelu, dense, gelu};
 
 use crate::Gaussian;
 
@@ -53,13 +53,15 @@ impl<B: Backend> ConvNorm<B> {
     /// # Shapes
     /// `[n, in, h, w]` to `[n, out, h', w']`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        // Our own kernels know stride 1 alone.
+        let plain = self.conv.stride == [1, 1];
+        let weight = || self.conv.weight.val();
+        let bias = || self.conv.bias.as_ref().map(|bias| bias.val());
         match &self.norm {
-            Some(norm) => gelu(norm.forward(self.conv.forward(x))),
-            None if self.conv.stride == [1, 1] => {
-                let bias = self.conv.bias.as_ref().map(|bias| bias.val());
-                conv_gelu(x, self.conv.weight.val(), bias, self.padding)
-            }
+            None if plain => conv_gelu(x, weight(), bias(), self.padding),
             None => gelu(self.conv.forward(x)),
+            Some(norm) if plain => gelu(norm.forward(conv(x, weight(), bias(), self.padding))),
+            Some(norm) => gelu(norm.forward(self.conv.forward(x))),
         }
     }
 }

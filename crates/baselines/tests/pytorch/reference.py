@@ -26,6 +26,13 @@ spec.loader.exec_module(model)
 SIGMA = 0.3
 BASE = dict(features=4, seed_channels=2, head_width={"fixed": 3}, refine_blocks=0,
             scale="log-variance", parameterisation="non-centred")
+# Weights whose gradients of the mean loss are kept.
+LEARNED = {
+    "vae": ["stem.1.conv.weight", "levels.0.squeeze.conv.bias"],
+    "ladder_vae": ["stem.0.conv.weight", "levels.0.block.conv1.conv.weight",
+                   "levels.2.block.conv2.norm.weight"],
+    "vae_iaf": ["flow.steps.0.context.bias", "flow.steps.1.layers.1.weight"],
+}
 CASES = {
     "vae": BASE | dict(latents=[5], image_size=64, image_channels=3, refine_blocks=1),
     "ladder_vae": BASE | dict(latents=[3, 4, 5], image_size=28, image_channels=1),
@@ -211,6 +218,12 @@ def main():
             constant = x[0].numel() / 2 * math.log(2 * math.pi * SIGMA ** 2)
             case |= {f"{mode}.generated": generated, f"{mode}.divergence": divergence,
                      f"{mode}.bound": -misfit - divergence - constant}
+        loss = (misfit + divergence).mean()
+        weights = dict(net.named_parameters()) | {f"generator.{k}": v for k, v in g.named_parameters()}
+        names = LEARNED[name] + ["generator.blocks.0.conv1.weight"]
+        for key, gradient in zip(names, torch.autograd.grad(loss, [weights[k] for k in names])):
+            # Linear weights as Burn has them, [in, out].
+            case[f"gradient.{key}"] = gradient.T if "layers" in key else gradient
         if name == "ladder_vae":
             case |= {k: v for k, v in net.state_dict().items() if k.endswith("running_mean")}
         save(f"{name}_case", case, None)
