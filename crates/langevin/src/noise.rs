@@ -37,6 +37,12 @@ pub enum Purpose {
     InferenceWeights = 30,
     /// Noise that an inference network turns into latents of its posterior.
     Reparameterisation = 31,
+    /// The rotations that invertible convolutions start from.
+    Rotation = 40,
+    /// Uniform noise that spreads the bytes of training images.
+    TrainingDequantisation = 41,
+    /// Where latents that are learned for each image start.
+    LearnedLatents = 42,
 }
 
 /// The key of a stream of noise.

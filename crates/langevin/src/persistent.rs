@@ -25,9 +25,20 @@ impl PersistentChains {
         }
     }
 
+    /// What [`to_bytes`](Self::to_bytes) takes, and memory but for a few bytes: `4 d + 1` for each
+    /// image, and 16.
+    pub fn size_in_bytes(&self) -> usize {
+        16 + self.visited.len() * (4 * self.dim + 1)
+    }
+
     /// The number of images and of dimensions.
     pub fn dims(&self) -> [usize; 2] {
         [self.visited.len(), self.dim]
+    }
+
+    /// Where all chains are, row-major `[images, d]`; zeros where none has been.
+    pub fn latents(&self) -> &[f32] {
+        &self.latents
     }
 
     /// The chains as bytes: `dim` and the number of images as 8 bytes each, one byte for each image (1: visited), then the latents
@@ -93,6 +104,7 @@ mod tests {
         let mut chains = PersistentChains::new(3, 2);
         chains.keep(&[1], Tensor::<Flex, 2>::from_floats([[5.0, 6.0]], &device));
         let bytes = chains.to_bytes();
+        assert_eq!(bytes.len(), chains.size_in_bytes());
         assert_eq!(PersistentChains::from_bytes(&bytes), Some(chains));
         assert_eq!(
             PersistentChains::from_bytes(&bytes[..bytes.len() / 2]),

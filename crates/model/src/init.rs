@@ -47,9 +47,16 @@ impl<'a, B: Backend> Init<'a, B> {
         self.drawn += 1;
         let bound = 1.0 / (fan_in as f32).sqrt();
         let count = shape.iter().product();
-        let values: Vec<f32> = (0..count)
-            .map(|_| rng.random_range(-bound..bound))
-            .collect();
+        let values = (0..count).map(|_| rng.random_range(-bound..bound));
+        self.given(values.collect(), shape)
+    }
+
+    /// A weight of these values, row by row.
+    pub fn given<const D: usize>(
+        &self,
+        values: Vec<f32>,
+        shape: [usize; D],
+    ) -> Param<Tensor<B, D>> {
         let data = TensorData::new(values, shape);
         // Made on first use, as Burn's own layers are: only so does a parameter of a backend without
         // autodiff remember that it is to be learned once `Module::train` lifts it.
@@ -90,7 +97,8 @@ impl<'a, B: Backend> Init<'a, B> {
         conv
     }
 
-    pub(crate) fn deconv(
+    /// A transposed convolution.
+    pub fn deconv(
         &mut self,
         [inputs, outputs]: [usize; 2],
         kernel: usize,

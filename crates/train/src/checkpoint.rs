@@ -11,7 +11,7 @@ use burn::{
     prelude::*,
     record::{BinBytesRecorder, FullPrecisionSettings, Record, Recorder},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use shortrun_langevin::StepSizes;
 
@@ -332,6 +332,17 @@ impl Checkpoint {
             });
         }
         Ok(like.load_record(self.record::<B, _>(&weights_file(name), device)?))
+    }
+
+    /// What [`CheckpointFile::of_json`] wrote.
+    ///
+    /// # Errors
+    /// If it is not there, or another thing.
+    pub fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, TrainError> {
+        serde_json::from_slice(&self.bytes(name)?).map_err(|error| TrainError::NoCheckpoint {
+            path: self.path.join(name),
+            reason: error.to_string(),
+        })
     }
 
     /// What [`CheckpointFile::of_record`] wrote.

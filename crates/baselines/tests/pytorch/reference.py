@@ -62,11 +62,14 @@ class Residual(nn.Module):
 
 
 class Level(nn.Module):
-    def __init__(self, c, size, d, norm):
+    def __init__(self, c, size, layer, norm):
         super().__init__()
-        self.block = Residual(c["features"], norm)
-        self.squeeze = ConvNorm(c["features"], c["seed_channels"], 5, 1, 2, norm)
-        self.moments = nn.Linear(c["seed_channels"] * size * size, 2 * d)
+        d, n_f, channels, padding = c["latents"][layer], c["features"], c["seed_channels"], 2
+        if layer > 0:
+            channels, padding, size = c["head_width"]["fixed"], 0, size - 4
+        self.block = Residual(n_f, norm)
+        self.squeeze = ConvNorm(n_f, channels, 5, 1, padding, norm)
+        self.moments = nn.Linear(channels * size * size, 2 * d)
 
     def gaussian(self, seed):
         mean, v = self.moments(seed).chunk(2, dim=1)
@@ -81,7 +84,7 @@ class Encoder(nn.Module):
         self.stem = nn.ModuleList(
             ConvNorm(a, b, 4, 2, 1, norm) for a, b in zip(widths, widths[1:]))
         self.refine = nn.ModuleList(Residual(n_f, norm) for _ in range(c["refine_blocks"]))
-        self.levels = nn.ModuleList(Level(c, size, d, norm) for d in c["latents"])
+        self.levels = nn.ModuleList(Level(c, size, layer, norm) for layer in range(len(c["latents"])))
 
     def seeds(self, h):
         for layer in [*self.stem, *self.refine]:

@@ -1,0 +1,140 @@
+//! Invertible 1x1 convolution.
+
+use burn::{
+    module::{Module, Param, ParamId},
+    prelude::*,
+    tensor::TensorData,
+};
+use nalgebra::DMatrix;
+use rand_distr::{Distribution, StandardNormal};
+use shortrun_langevin::{NoiseKey, Purpose};
+use shortrun_model::Init;
+
+/// One matrix for all pixels, `y = W x` over the channels, as `W = P L (U + D)`: a fixed
+/// permutation P, unit lower triangular L, strictly upper triangular U, and a diagonal D of fixed
+/// signs and learned logarithms, so that `log |det W|` is their sum. (Kingma and Dhariwal, 2018,
+/// equations 10 and 11.)
+#[derive(Module, Debug)]
+pub struct InvertibleConv<B: Backend> {
+    /// P: row i of W is row `rows[i]` of `L (U + D)`. `[c]`
+    pub rows: Param<Tensor<B, 1, Int>>,
+    /// The signs of D, 1 or -1: `[c]`
+    pub signs: Param<Tensor<B, 1, Int>>,
+    /// `[c, c]`, of which what lies below the diagonal is L's.
+    pub lower: Param<Tensor<B, 2>>,
+    /// `[c, c]`, of which what lies above the diagonal is U's.
+    pub upper: Param<Tensor<B, 2>>,
+    /// The logarithms of `|D|`: `[c]`
+    pub log_diagonal: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> InvertibleConv<B> {
+    /// A random rotation: the number of it among the flow's convolutions, and the seed, decide.
+    pub(crate) fn new(channels: usize, seed: u64, number: u64, init: &Init<'_, B>) -> Self {
+        let rotation = rotation(channels, seed, number);
+        let factors = rotation.lu();
+        let mut rows = DMatrix::from_fn(channels, 1, |row, _| row as i64);
+        factors.p().inv_permute_rows(&mut rows);
+        let (lower, upper) = (factors.l(), factors.u());
+        let diagonal = upper.diagonal();
+        let signs = diagonal.iter().map(|d| if *d < 0.0 { -1 } else { 1 });
+        let logs = diagonal.iter().map(|d| d.abs().ln() as f32);
+        // nalgebra stores columns.
+        let square = |matrix: DMatrix<f64>| {
+            let values = matrix.transpose().iter().map(|v| *v as f32).collect();
+            init.given(values, [channels, channels])
+        };
+        Self {
+            rows: fixed(rows.iter().copied().collect(), init.device()),
+            signs: fixed(signs.collect(), init.device()),
+            log_diagonal: init.given(logs.collect(), [channels]),
+            lower: square(lower),
+            upper: square(upper),
+        }
+    }
+
+    /// W: `[c, c]`
+    pub(crate) fn weight(&self) -> Tensor<B, 2> {
+        let (lower, upper) = (self.lower.val(), self.upper.val());
+        let eye = Tensor::eye(lower.dims()[0], &lower.device());
+        let diagonal = self.log_diagonal.val().exp() * self.signs.val().float();
+        let lower = lower.tril(-1) + eye.clone();
+        let upper = upper.triu(1) + eye * diagonal.unsqueeze();
+        lower.matmul(upper).select(0, self.rows.val())
+    }
+
+    /// # Shapes
+    /// `[n, c, h, w]`, and `log |det|`: `[1]`
+    pub fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 1>) {
+        let [_, _, h, w] = x.dims();
+        let log_det = self.log_diagonal.val().sum() * (h * w) as f64;
+        (at_every_pixel(self.weight(), x), log_det)
+    }
+
+    /// The inverse of [`forward`](Self::forward), solved on the host in float64, without a tape to
+    /// the weights.
+    pub fn inverse(&self, y: Tensor<B, 4>) -> Tensor<B, 4> {
+        at_every_pixel(self.inverse_weight(), y)
+    }
+
+    fn inverse_weight(&self) -> Tensor<B, 2> {
+        let channels = self.log_diagonal.dims()[0];
+        let (rows, signs) = (integers(&self.rows), integers(&self.signs));
+        let logs: Vec<f64> = host(self.log_diagonal.val());
+        let matrix = |values: Vec<f64>| DMatrix::from_row_slice(channels, channels, &values);
+        let mut lower = matrix(host(self.lower.val()));
+        let mut upper = matrix(host(self.upper.val()));
+        lower.fill_upper_triangle(0.0, 1);
+        lower.fill_diagonal(1.0);
+        upper.fill_lower_triangle(0.0, 1);
+        for (i, (log, sign)) in logs.iter().zip(&signs).enumerate() {
+            upper[(i, i)] = log.exp() * *sign as f64;
+        }
+        let mut permutation = DMatrix::zeros(channels, channels);
+        for (i, row) in rows.iter().enumerate() {
+            permutation[(*row as usize, i)] = 1.0;
+        }
+        let inverse = lower
+            .solve_lower_triangular(&permutation)
+            .and_then(|solved| upper.solve_upper_triangular(&solved))
+            // A diagonal of zeros, after weights that are not finite.
+            .unwrap_or_else(|| DMatrix::from_element(channels, channels, f64::NAN));
+        let values: Vec<f32> = inverse.transpose().iter().map(|v| *v as f32).collect();
+        let data = TensorData::new(values, [channels, channels]);
+        Tensor::from_data(data, &self.lower.device())
+    }
+}
+
+/// The orthogonal factor of a matrix of seeded normal numbers.
+fn rotation(channels: usize, seed: u64, number: u64) -> DMatrix<f64> {
+    let key = NoiseKey {
+        seed,
+        iteration: 0,
+        purpose: Purpose::Rotation,
+    };
+    let mut rng = key.rng(number);
+    DMatrix::from_fn(channels, channels, |_, _| StandardNormal.sample(&mut rng))
+        .qr()
+        .q()
+}
+
+/// The product of `matrix` `[c, c]` with the channels of each pixel of x `[n, c, h, w]`.
+fn at_every_pixel<B: Backend>(matrix: Tensor<B, 2>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [n, c, h, w] = x.dims();
+    let product = matrix.unsqueeze::<3>().matmul(x.reshape([n, c, h * w]));
+    product.reshape([n, c, h, w])
+}
+
+/// Numbers that travel with the weights but are not learned.
+fn fixed<B: Backend>(values: Vec<i64>, device: &B::Device) -> Param<Tensor<B, 1, Int>> {
+    let values = Tensor::from_data(values.as_slice(), device);
+    Param::initialized(ParamId::new(), values)
+}
+
+fn integers<B: Backend>(values: &Param<Tensor<B, 1, Int>>) -> Vec<i64> {
+    values.val().into_data().convert::<i64>().iter().collect()
+}
+
+fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
+    tensor.into_data().convert::<f64>().iter().collect()
+}
