@@ -37,7 +37,12 @@ fn flow(config: GlowConfig, image: [usize; 3], deviation: f64) -> Glow<AB> {
 
 #[test]
 fn the_inverse_is_exact_at_every_size() {
-    let sizes = [([1, 28, 28], 2), ([3, 32, 32], 3), ([1, 64, 64], 3), ([3, 4, 8], 2)];
+    let sizes = [
+        ([1, 28, 28], 2),
+        ([3, 32, 32], 3),
+        ([1, 64, 64], 3),
+        ([3, 4, 8], 2),
+    ];
     for (image @ [c, h, w], levels) in sizes {
         let glow = flow(config(3, 4, 8), image, 0.02);
         assert_eq!(glow.levels.len(), levels);
@@ -60,7 +65,9 @@ fn log_det_of(map: impl Fn(Tensor<AB, 4>) -> Tensor<AB, 2>, x: &Tensor<AB, 4>) -
         host(leaf.grad(&gradients).unwrap())
     });
     let rows: Vec<f64> = rows.collect();
-    let determinant = DMatrix::from_row_slice(size, size, &rows).lu().determinant();
+    let determinant = DMatrix::from_row_slice(size, size, &rows)
+        .lu()
+        .determinant();
     determinant.abs().ln()
 }
 
@@ -73,8 +80,14 @@ fn log_determinants_are_those_of_the_jacobian() {
     let glow = flow(config(2, 2, 6), [1, 4, 4], 0.2);
     let check = |what: &str, said: Tensor<AB, 1>, expected: f64| {
         let said = host(said)[0];
-        assert!((said - expected).abs() < 2e-3, "{what}: {said}, by Jacobian {expected}");
-        assert!(expected.abs() > 0.05, "{what} is too near to 0 to tell: {expected}");
+        assert!(
+            (said - expected).abs() < 2e-3,
+            "{what}: {said}, by Jacobian {expected}"
+        );
+        assert!(
+            expected.abs() > 0.05,
+            "{what} is too near to 0 to tell: {expected}"
+        );
     };
     let x = normal([1, 4, 2, 2], 5);
     let (level, step) = (&glow.levels[0], &glow.levels[0].steps[1]);
@@ -125,20 +138,31 @@ fn a_density_in_two_dimensions_integrates_to_one() {
     // Not just a Gaussian: its entropy is well below that of one with its covariance.
     let moment = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
         let terms = density.iter().enumerate();
-        terms.map(|(k, p)| p * f(at(k / SIDE), at(k % SIDE)) * cell).sum()
+        terms
+            .map(|(k, p)| p * f(at(k / SIDE), at(k % SIDE)) * cell)
+            .sum()
     };
     let (mx, my) = (moment(&|x, _| x), moment(&|_, y| y));
-    let (vx, vy) = (moment(&|x, _| (x - mx).powi(2)), moment(&|_, y| (y - my).powi(2)));
+    let (vx, vy) = (
+        moment(&|x, _| (x - mx).powi(2)),
+        moment(&|_, y| (y - my).powi(2)),
+    );
     let vxy = moment(&|x, y| (x - mx) * (y - my));
     let gaussian = 0.5 * ((TAU * E).powi(2) * (vx * vy - vxy * vxy)).ln();
-    let entropy = -density.iter().filter(|p| **p > 0.0).map(|p| p * p.ln() * cell).sum::<f64>();
+    let entropy = -density
+        .iter()
+        .filter(|p| **p > 0.0)
+        .map(|p| p * p.ln() * cell)
+        .sum::<f64>();
     assert!(gaussian - entropy > 0.02, "{entropy} against {gaussian}");
 }
 
 #[test]
 fn bits_per_dimension_of_a_gaussian_are_its_entropy() {
     let deviation = 0.05;
-    let glow: Glow<AB> = config(2, 2, 4).init([1, 8, 8], 1, &Default::default()).unwrap();
+    let glow: Glow<AB> = config(2, 2, 4)
+        .init([1, 8, 8], 1, &Default::default())
+        .unwrap();
     let draw = |seed| normal::<AB, 4>([512, 1, 8, 8], seed) * deviation;
     // With no coupling yet, an initialised flow is the Gaussian of its batch.
     let glow = glow.initialised(draw(1));
@@ -146,7 +170,11 @@ fn bits_per_dimension_of_a_gaussian_are_its_entropy() {
     let entropy = 0.5 * (TAU * E * deviation * deviation).log2();
     // 32,768 values whose bits deviate by 1.02 each: 0.006.
     let bits = bits_per_dimension(log_density, 64);
-    assert!((bits - (entropy + 8.0)).abs() < 0.025, "{bits}, {}", entropy + 8.0);
+    assert!(
+        (bits - (entropy + 8.0)).abs() < 0.025,
+        "{bits}, {}",
+        entropy + 8.0
+    );
     // A density of 1 on [-1/2, 1/2) is uniform over bytes.
     assert_eq!(bits_per_dimension(0.0, 64), 8.0);
 }
@@ -154,25 +182,39 @@ fn bits_per_dimension_of_a_gaussian_are_its_entropy() {
 #[test]
 fn bytes_survive_dequantisation() {
     let bytes: Vec<f32> = (0..256).map(|b| b as f32 / 127.5 - 1.0).collect();
-    let images = Tensor::<AB, 4>::from_data(
-        TensorData::new(bytes, [1, 1, 16, 16]),
-        &Default::default(),
-    );
+    let images =
+        Tensor::<AB, 4>::from_data(TensorData::new(bytes, [1, 1, 16, 16]), &Default::default());
     assert!(difference(to_images(centred(images.clone())), images.clone()) < 1e-6);
     let lowest = host(dequantise(images.clone(), images.zeros_like()));
     let expected = (0..256).map(|b| f64::from(b) / 256.0 - 0.5);
-    assert!(lowest.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-7));
+    assert!(
+        lowest
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() < 1e-7)
+    );
 }
 
 #[test]
 fn settings_and_sizes_that_make_no_sense_are_refused() {
     let device = Default::default();
     let refuse = |config: GlowConfig, image, expected: &str| {
-        let error = config.init::<AB>(image, 1, &device).unwrap_err().to_string();
+        let error = config
+            .init::<AB>(image, 1, &device)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     };
-    refuse(config(3, 2, 0), [1, 28, 28], "method.width must be at least 1");
-    refuse(config(3, 2, 4), [1, 27, 28], "27 x 28 pixels cannot be halved");
+    refuse(
+        config(3, 2, 0),
+        [1, 28, 28],
+        "method.width must be at least 1",
+    );
+    refuse(
+        config(3, 2, 4),
+        [1, 27, 28],
+        "27 x 28 pixels cannot be halved",
+    );
     let cold = GlowConfig {
         temperature: -1.0,
         ..config(3, 2, 4)
@@ -181,7 +223,9 @@ fn settings_and_sizes_that_make_no_sense_are_refused() {
 }
 
 fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/reference")
+        .join(name)
 }
 
 /// `reference/reference.py` made the numbers.
@@ -189,14 +233,17 @@ fn file(name: &str) -> PathBuf {
 fn a_flow_matches_pytorch() {
     let device = Default::default();
     let mut glow: Glow<AB> = config(2, 2, 3).init([3, 8, 8], 1, &device).unwrap();
-    let mut weights =
-        SafetensorsStore::from_file(file("glow.safetensors")).with_from_adapter(PyTorchToBurnAdapter);
+    let mut weights = SafetensorsStore::from_file(file("glow.safetensors"))
+        .with_from_adapter(PyTorchToBurnAdapter);
     glow.load_from(&mut weights).unwrap();
     let bytes = std::fs::read(file("glow_case.safetensors")).unwrap();
     let case = SafeTensors::deserialize(&bytes).unwrap();
     let values = |name: &str| -> Vec<f32> {
         let (chunks, _) = case.tensor(name).unwrap().data().as_chunks::<4>();
-        chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+        chunks
+            .iter()
+            .map(|chunk| f32::from_le_bytes(*chunk))
+            .collect()
     };
     let y = Tensor::from_data(TensorData::new(values("y"), [2, 3, 8, 8]), &device);
     let (noise, log_det) = glow.encode(y.clone());

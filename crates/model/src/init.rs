@@ -52,7 +52,11 @@ impl<'a, B: Backend> Init<'a, B> {
     }
 
     /// A weight of these values, row by row.
-    pub fn given<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<B, D>> {
+    pub fn given<const D: usize>(
+        &self,
+        values: Vec<f32>,
+        shape: [usize; D],
+    ) -> Param<Tensor<B, D>> {
         let data = TensorData::new(values, shape);
         // Made on first use, as Burn's own layers are: only so does a parameter of a backend without
         // autodiff remember that it is to be learned once `Module::train` lifts it.

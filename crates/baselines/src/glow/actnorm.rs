@@ -93,7 +93,10 @@ mod tests {
         assert!(worst(variance - 1.0) < 1e-3);
         // Three channels of deviation 0.02 and 24 pixels each: 72 times log 50 ± 5 %.
         let log_det = f64::from(log_det.into_scalar());
-        assert!((log_det / (72.0 * 50_f64.ln()) - 1.0).abs() < 0.05, "{log_det}");
+        assert!(
+            (log_det / (72.0 * 50_f64.ln()) - 1.0).abs() < 0.05,
+            "{log_det}"
+        );
         assert!(actnorm.bias.is_require_grad() && actnorm.log_scale.is_require_grad());
     }
 }

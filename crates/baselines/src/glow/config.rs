@@ -53,7 +53,10 @@ impl GlowConfig {
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(TrainError::Setting {
                 setting: "method.temperature",
-                reason: format!("must be finite and not negative; found {}", self.temperature),
+                reason: format!(
+                    "must be finite and not negative; found {}",
+                    self.temperature
+                ),
             });
         }
         Ok(())

@@ -158,7 +158,10 @@ mod tests {
         for step in &level.steps {
             let (y, _) = step.actnorm.forward(x.clone());
             let values: Tensor<Flex, 2> = y.swap_dims(0, 1).flatten(1, 3);
-            let moments = [values.clone().mean_dim(1), values.square().mean_dim(1) - 1.0];
+            let moments = [
+                values.clone().mean_dim(1),
+                values.square().mean_dim(1) - 1.0,
+            ];
             for moment in moments {
                 assert!(moment.abs().max().into_scalar() < 1e-3);
             }

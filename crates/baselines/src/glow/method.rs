@@ -6,13 +6,11 @@ use shortrun_data::Images;
 use shortrun_eval::{EvalError, Reconstruction, reconstruct_by};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_train::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State, TrainConfig,
-    TrainError,
+    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State,
+    TrainConfig, TrainError,
 };
 
-use super::{
-    Glow, GlowConfig, bits_per_dimension, byte_noise, centred, dequantise, to_images,
-};
+use super::{Glow, GlowConfig, bits_per_dimension, byte_noise, centred, dequantise, to_images};
 use crate::host;
 
 const PROGRESS: &str = "flow.json";
