@@ -33,6 +33,10 @@ pub enum Purpose {
     Annealing = 21,
     /// Uniform noise that spreads the bytes of an image.
     Dequantisation = 22,
+    /// The weights an inference network starts from.
+    InferenceWeights = 30,
+    /// Noise that an inference network turns into latents of its posterior.
+    Reparameterisation = 31,
     /// The rotations that invertible convolutions start from.
     Rotation = 40,
     /// Uniform noise that spreads the bytes of training images.

@@ -14,7 +14,7 @@ use crate::gelu;
 ///
 /// # Shapes
 /// x `[n, in, h, w]`, weight `[out, in, k, k]`, bias `[out]`, result `[n, out, h', w']`
-pub(crate) fn conv_gelu<B: Backend>(
+pub fn conv_gelu<B: Backend>(
     x: Tensor<B, 4>,
     weight: Tensor<B, 4>,
     bias: Option<Tensor<B, 1>>,

@@ -7,7 +7,7 @@ use burn::{nn::Linear, prelude::*};
 ///
 /// # Shapes
 /// `[n, in]` to `[n, out]`
-pub(crate) fn dense<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+pub fn dense<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
     let product = x.matmul(linear.weight.val());
     match &linear.bias {
         Some(bias) => product + bias.val().unsqueeze(),

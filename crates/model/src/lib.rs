@@ -43,6 +43,8 @@ pub use block::{Block, Project, Refine};
 pub use config::{
     Architecture, ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm,
 };
+pub use conv_gelu::conv_gelu;
+pub use dense::dense;
 pub use explicit::{CentredError, ExplicitCurvature, ExplicitPosterior};
 pub use gelu::gelu;
 pub use generator::{Generator, Learnable};
@@ -53,5 +55,5 @@ pub use preset::Preset;
 pub use stochastic::{Head, Stochastic};
 pub use summary::Summary;
 pub use tape::TapePosterior;
-pub use top_down::MultiLayerGenerator;
+pub use top_down::{Above, MultiLayerGenerator};
 pub use weights::{WeightsError, load, save};

@@ -88,6 +88,10 @@ impl GeneratorConfig {
     }
 }
 
+/// What the prior of a layer's latents is computed from: the stochastic part that gives their mean and
+/// scale, and the features of the layers above. Without it they are standard normal noise.
+pub type Above<'a, B> = Option<(&'a Stochastic<B>, Tensor<B, 4>)>;
+
 /// What the prior of each layer is asked for on the way down.
 type Prior<'a, B> = &'a mut dyn FnMut(Tensor<B, 1>);
 
@@ -103,50 +107,62 @@ impl<B: Backend> MultiLayerGenerator<B> {
         self
     }
 
+    /// Images `[n, c, h, w]` of latents that are chosen on the way down: `choose` gives the latents
+    /// `[n, d_l]` of each layer, top first, told its place and what it is [given](Above).
+    pub fn descend<'a>(
+        &'a self,
+        choose: impl FnMut(usize, Above<'a, B>) -> Tensor<B, 2>,
+    ) -> Tensor<B, 4> {
+        self.image(self.features_choosing(choose))
+    }
+
+    /// The last features of [`descend`](Self::descend).
+    fn features_choosing<'a>(
+        &'a self,
+        mut choose: impl FnMut(usize, Above<'a, B>) -> Tensor<B, 2>,
+    ) -> Tensor<B, 4> {
+        let is_ladder = self.config.architecture == Architecture::Ladder;
+        let mut features: Option<Tensor<B, 4>> = None;
+        for (i, block) in self.blocks.iter().enumerate() {
+            features = Some(match features {
+                None => block.forward(choose(i, None)),
+                Some(above) if is_ladder => block.forward_below(choose(i, None), above),
+                Some(above) => {
+                    let stochastic = &self.stochastic[i - 1];
+                    block.forward(choose(i, Some((stochastic, above.clone())))) + above
+                }
+            });
+        }
+        features.unwrap_or_else(|| unreachable!("a generator without layers"))
+    }
+
     /// The last features, and each layer's `-log p(z_l | above)` (without constants) to `prior`.
     fn features(&self, latents: Tensor<B, 2>, prior: Option<Prior<'_, B>>) -> Tensor<B, 4> {
-        if self.config.architecture == Architecture::Ladder {
-            if let Some(collect) = prior {
-                collect(half_square(latents.clone()));
-            }
-            return self.ladder_features(latents);
-        }
         let layers = self.config.latents.split(latents);
         let centred = self.config.is_centred();
         let mut collect = prior;
-        if let Some(collect) = &mut collect {
-            collect(half_square(layers[0].clone()));
-        }
-        let mut features = self.blocks[0].forward(layers[0].clone());
-        for (i, stochastic) in self.stochastic.iter().enumerate() {
-            let given = layers[i + 1].clone();
-            let latent = if centred {
-                if let Some(collect) = &mut collect {
-                    let (mean, scale) = stochastic.forward(features.clone());
-                    let noise = (given.clone() - mean) / scale.clone();
-                    collect(half_square(noise) + scale.log().sum_dim(1).squeeze_dim(1));
+        self.features_choosing(|i, above| {
+            let given = layers[i].clone();
+            match above {
+                Some((stochastic, features)) if centred => {
+                    if let Some(collect) = &mut collect {
+                        let (mean, scale) = stochastic.forward(features);
+                        let noise = (given.clone() - mean) / scale.clone();
+                        collect(half_square(noise) + scale.log().sum_dim(1).squeeze_dim(1));
+                    }
+                    given
                 }
-                given
-            } else {
-                if let Some(collect) = &mut collect {
-                    collect(half_square(given.clone()));
+                above => {
+                    if let Some(collect) = &mut collect {
+                        collect(half_square(given.clone()));
+                    }
+                    let Some((stochastic, features)) = above else {
+                        return given;
+                    };
+                    let (mean, scale) = stochastic.forward(features);
+                    mean + scale * given
                 }
-                let (mean, scale) = stochastic.forward(features.clone());
-                mean + scale * given
-            };
-            features = self.blocks[i + 1].forward(latent) + features;
-        }
-        features
-    }
-
-    /// The last features of a ladder.
-    fn ladder_features(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
-        let mut layers = self.blocks.iter().zip(self.config.latents.split(latents));
-        let Some((top, latent)) = layers.next() else {
-            unreachable!("a generator without layers")
-        };
-        layers.fold(top.forward(latent), |features, (block, latent)| {
-            block.forward_below(latent, features)
+            }
         })
     }
 
@@ -162,14 +178,19 @@ impl<B: Backend> MultiLayerGenerator<B> {
             return given;
         }
         let given = self.config.latents.split(given);
-        let mut wanted = vec![given[0].clone()];
-        let mut features = self.blocks[0].forward(given[0].clone());
-        for (i, stochastic) in self.stochastic.iter().enumerate() {
-            let (mean, scale) = stochastic.forward(features.clone());
-            let (latent, found) = step(mean, scale, given[i + 1].clone());
-            features = self.blocks[i + 1].forward(latent) + features;
+        let mut wanted = Vec::with_capacity(given.len());
+        self.features_choosing(|i, above| {
+            let given = given[i].clone();
+            let (latent, found) = match above {
+                None => (given.clone(), given),
+                Some((stochastic, features)) => {
+                    let (mean, scale) = stochastic.forward(features);
+                    step(mean, scale, given)
+                }
+            };
             wanted.push(found);
-        }
+            latent
+        });
         Tensor::cat(wanted, 1)
     }
 

@@ -27,7 +27,7 @@ pub use error::TrainError;
 pub use folder::{RunFolder, write_atomically};
 pub use invocation::{Evaluated, Invocation};
 pub use learned::{Learned, Measured, Skip};
-pub use method::{Method, Samples};
+pub use method::{Density, DensityKind, Method, Parameters, Samples};
 pub use metrics::{Evaluation, Metrics, MetricsLog, Record, seconds_trained};
 pub use optimised::{Gradients, Optimised, WeightGradients};
 pub use progress::Progress;

@@ -1,6 +1,7 @@
 //! What a training run asks of the method it learns by.
 
 use burn::prelude::*;
+use serde::{Deserialize, Serialize};
 use shortrun_data::Images;
 use shortrun_eval::Reconstruction;
 use shortrun_langevin::StepSizes;
@@ -10,6 +11,34 @@ use crate::{Checkpoint, CheckpointFile, Learned, State, TrainError, Tuning};
 /// Batches of images `[n, c, h, w]`.
 pub type Samples<'a, B> = Box<dyn Iterator<Item = Tensor<B, 4>> + 'a>;
 
+/// How many numbers a method learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Of what makes images.
+    pub generator: usize,
+    /// Of what infers latents, or of latents that are learned: 0 if there is nothing of the kind.
+    pub inference: usize,
+}
+
+/// What a method says itself of how likely images are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Density {
+    /// Of each image in nats, of its values scaled to [-1, 1].
+    pub nats: Vec<f64>,
+    /// Whether these are log p(x) or lower bounds of it.
+    pub kind: DensityKind,
+}
+
+/// What a [`Density`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DensityKind {
+    /// log p(x).
+    Exact,
+    /// In expectation not above log p(x).
+    LowerBound,
+}
+
 /// A way of learning a generative model of images: what a [`Session`](crate::Session) drives.
 ///
 /// [`ShortRunMethod`](crate::ShortRunMethod) is Algorithm 1. The crate `shortrun-baselines` has
@@ -17,6 +46,9 @@ pub type Samples<'a, B> = Box<dyn Iterator<Item = Tensor<B, 4>> + 'a>;
 pub trait Method<B: Backend> {
     /// The images it makes: `[channels, height, width]`.
     fn image_shape(&self) -> [usize; 3];
+
+    /// How many numbers it learns.
+    fn parameters(&self) -> Parameters;
 
     /// Tunes the step sizes of `state`, if the method has chains and it is time to; gives them as
     /// they hold from now on. The default has nothing to tune.
@@ -58,6 +90,21 @@ pub trait Method<B: Backend> {
         count: usize,
     ) -> Result<Reconstruction, TrainError>;
 
+    /// How likely the first `count` of `images` are, by the method's own account; `None`, the default,
+    /// if it gives none.
+    ///
+    /// # Errors
+    /// If there are no images.
+    fn log_density(
+        &self,
+        state: &State,
+        images: &Images,
+        count: usize,
+    ) -> Result<Option<Density>, TrainError> {
+        let _ = (state, images, count);
+        Ok(None)
+    }
+
     /// `count` images drawn from the model, in [-1, 1], `batch_size` of them at a time. Which
     /// images depends on the seed of the run alone.
     ///
@@ -81,6 +128,19 @@ pub trait Method<B: Backend> {
 impl<B: Backend, M: Method<B> + ?Sized> Method<B> for Box<M> {
     fn image_shape(&self) -> [usize; 3] {
         (**self).image_shape()
+    }
+
+    fn parameters(&self) -> Parameters {
+        (**self).parameters()
+    }
+
+    fn log_density(
+        &self,
+        state: &State,
+        images: &Images,
+        count: usize,
+    ) -> Result<Option<Density>, TrainError> {
+        (**self).log_density(state, images, count)
     }
 
     fn tune(

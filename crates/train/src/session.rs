@@ -12,9 +12,9 @@ use shortrun_data::{Batches, DataSet};
 use shortrun_eval::{Grid, mean_image_mse};
 
 use crate::{
-    Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Progress, Record, RunFolder,
-    Skip, State, TrainConfig, TrainError, folder::write_atomically, host, memory::peak_memory_mib,
-    seconds_trained,
+    Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Parameters, Progress, Record,
+    RunFolder, Skip, State, TrainConfig, TrainError, folder::write_atomically, host,
+    memory::peak_memory_mib, seconds_trained,
 };
 
 /// Columns of the picture grids.
@@ -60,6 +60,9 @@ pub struct Summary {
     pub best: Option<(u64, f64)>,
     /// Seconds of this session.
     pub seconds: f64,
+    /// How many numbers are learned.
+    #[serde(default)]
+    pub parameters: Parameters,
     /// The most memory the process had at once, in MiB, where the system says so.
     #[serde(default)]
     pub peak_memory_mib: Option<f64>,
@@ -307,6 +310,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             evaluation,
             best: self.state.best,
             seconds: begun.elapsed().as_secs_f64(),
+            parameters: self.method.parameters(),
             peak_memory_mib: peak_memory_mib(),
         };
         let path = self.folder.summary();

@@ -9,8 +9,8 @@ use shortrun_langevin::{
 use shortrun_model::{Generator, Learnable, Observation};
 
 use crate::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State,
-    TrainConfig, TrainError, Tuned, Tuning, host, tuning::Tuner,
+    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Parameters, Samples, Skip,
+    State, TrainConfig, TrainError, Tuned, Tuning, host, tuning::Tuner,
 };
 
 const CHAINS: &str = "chains.bin";
@@ -105,6 +105,13 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
         let zero = Tensor::zeros([1, self.layers.dim()], &self.device);
         let [_, channels, height, width] = self.generator().valid().forward(zero).dims();
         [channels, height, width]
+    }
+
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            generator: self.generator().num_params(),
+            inference: 0,
+        }
     }
 
     fn tune(

@@ -1,0 +1,95 @@
+//! The variational autoencoder (Kingma and Welling, 2014) and the ladder (Sønderby, Raiko, Maaløe,
+//! Sønderby and Winther, 2016).
+
+use burn::{backend::Autodiff, prelude::*};
+use serde::{Deserialize, Serialize};
+use shortrun_model::MultiLayerGenerator;
+use shortrun_train::{TrainConfig, TrainError};
+
+use crate::{Amortised, Encoder};
+
+/// The settings of `vae`: none beside the generator's and the run's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaeConfig {}
+
+/// The settings of `ladder-vae`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LadderVaeConfig {
+    /// Whether every convolution of the encoder is followed by batch normalisation.
+    pub batch_norm: bool,
+    /// Iterations over which the weight of the divergence in the loss grows from 0 to 1.
+    pub warm_up: u64,
+}
+
+impl Default for LadderVaeConfig {
+    fn default() -> Self {
+        Self {
+            batch_norm: true,
+            // As long as sigma is annealed in the paper's settings.
+            warm_up: 10_000,
+        }
+    }
+}
+
+/// A method whose inference network is an [`Encoder`].
+pub type EncoderMethod<B> = Amortised<B, Encoder<Autodiff<B>>>;
+
+impl VaeConfig {
+    /// A generator of one layer, about to be learned with an encoder.
+    ///
+    /// # Errors
+    /// If the generator has more layers.
+    pub fn method<B: Backend>(
+        &self,
+        generator: MultiLayerGenerator<Autodiff<B>>,
+        config: &TrainConfig,
+        device: &B::Device,
+    ) -> Result<EncoderMethod<B>, TrainError> {
+        one_layer("vae", &generator)?;
+        let encoder = Encoder::new(generator.config(), false, config.seed, device);
+        Ok(Amortised::new(generator, encoder, 0, config, device))
+    }
+}
+
+impl LadderVaeConfig {
+    /// A generator of any number of layers, about to be learned with a ladder.
+    ///
+    /// # Errors
+    /// If a setting makes no sense.
+    pub fn method<B: Backend>(
+        &self,
+        generator: MultiLayerGenerator<Autodiff<B>>,
+        config: &TrainConfig,
+        device: &B::Device,
+    ) -> Result<EncoderMethod<B>, TrainError> {
+        let encoder = Encoder::new(generator.config(), self.batch_norm, config.seed, device);
+        Ok(Amortised::new(
+            generator,
+            encoder,
+            self.warm_up,
+            config,
+            device,
+        ))
+    }
+}
+
+/// Refuses a generator of several layers for a method whose posterior has one.
+pub(crate) fn one_layer<B: Backend>(
+    method: &str,
+    generator: &MultiLayerGenerator<B>,
+) -> Result<(), TrainError> {
+    let latents = &generator.config().latents;
+    match latents.count() {
+        1 => Ok(()),
+        count => Err(TrainError::Setting {
+            setting: "generator.latents",
+            reason: format!(
+                "has {count} layers, but {method} infers one; take --preset l1, set \
+                 generator.latents = [{}], or train with --method ladder-vae",
+                latents.dim()
+            ),
+        }),
+    }
+}
