@@ -2,15 +2,15 @@
 
 use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
 use shortrun_data::Images;
-use shortrun_eval::{Reconstruction, reconstruct_by, sample};
+use shortrun_eval::{Reconstruction, image_batches, reconstruct_by, sample_batches};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_model::{MultiLayerGenerator, Observation};
 use shortrun_train::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Skip, State, TrainConfig,
-    TrainError,
+    Checkpoint, CheckpointFile, Density, DensityKind, Learned, Measured, Method, Optimised,
+    Parameters, Samples, Skip, State, TrainConfig, TrainError,
 };
 
-use crate::InferenceNetwork;
+use crate::{InferenceNetwork, host};
 
 /// A generator with the network that infers its latents, and an optimiser for each: variational
 /// autoencoders of all kinds.
@@ -89,6 +89,13 @@ impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
         self.generator().config().image_shape()
     }
 
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            generator: self.generator().num_params(),
+            inference: self.network().num_params(),
+        }
+    }
+
     fn learn(
         &mut self,
         state: &State,
@@ -165,11 +172,39 @@ impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
         Ok(reconstruction)
     }
 
-    fn sample(&self, count: usize) -> Result<Vec<f32>, TrainError> {
-        let layers = &self.generator().config().latents;
-        let seed = self.config.seed;
-        let images = sample::<B, _>(self.generator(), layers, count, seed, &self.device)?;
-        Ok(images)
+    /// The bound with one draw of the posterior for each image.
+    fn log_density(
+        &self,
+        state: &State,
+        images: &Images,
+        count: usize,
+    ) -> Result<Option<Density>, TrainError> {
+        let sigma = self.config.sigma.at(state.iteration.saturating_sub(1));
+        let (network, generator) = (self.network().valid(), self.generator().valid());
+        let mut nats = Vec::new();
+        for (chunk, images) in image_batches(images, count, &self.device)?.enumerate() {
+            let key = NoiseKey {
+                seed: self.config.seed,
+                iteration: chunk as u64,
+                purpose: Purpose::Evaluation,
+            };
+            let noise = key.normal([images.dims()[0], self.dim()], 0, &self.device);
+            let inferred = network.infer(&generator, images.clone(), noise);
+            let bounds: Tensor<B, 1> = inferred.evidence_bound(&Observation::new(images, sigma)?);
+            nats.extend(host(bounds).into_iter().map(f64::from));
+        }
+        Ok(Some(Density {
+            nats,
+            kind: DensityKind::LowerBound,
+        }))
+    }
+
+    fn samples(&self, count: usize, batch_size: usize) -> Result<Samples<'_, B>, TrainError> {
+        let (generator, seed) = (self.generator(), self.config.seed);
+        let layers = &generator.config().latents;
+        let batches =
+            sample_batches::<B, _>(generator, layers, count, batch_size, seed, &self.device)?;
+        Ok(Box::new(batches))
     }
 
     fn save(&self) -> Result<Vec<CheckpointFile>, TrainError> {

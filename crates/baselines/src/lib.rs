@@ -2,6 +2,7 @@
 
 mod abp;
 mod amortised;
+mod config;
 mod encoder;
 mod gaussian;
 pub mod glo;
@@ -14,6 +15,7 @@ mod vae;
 
 pub use abp::AbpConfig;
 pub use amortised::{Amortised, Amortising};
+pub use config::{MethodConfig, MethodName};
 pub use encoder::{ConvNorm, Encoder, Level, Residual};
 pub use gaussian::Gaussian;
 pub use iaf::{Flow, FlowEncoder, FlowMethod, IafConfig, Made};

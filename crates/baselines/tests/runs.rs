@@ -45,8 +45,7 @@ fn resumes_bit_exactly<M: Method<Flex>, W: Module<AB>>(
     assert_ne!(start(3, &halves), weights);
     let folder = RunFolder::open(&halves).unwrap();
     let method = new(&settings(6));
-    let (session, messages) =
-        Session::resume(settings(6), method, &data, folder, &device).unwrap();
+    let (session, messages) = Session::resume(settings(6), method, &data, folder, &device).unwrap();
     assert_eq!(messages, [""; 0]);
     assert_eq!(run(session), weights);
     // What is on the disk is what was learned.
@@ -100,13 +99,21 @@ fn glow_sets_its_actnorms_once() {
         actnorm.bias.val().into_data().to_vec::<f32>().unwrap()
     };
     assert!(bias(&method).iter().all(|b| *b == 0.0));
-    method.learn(&state, batch.clone(), &[0, 1, 2], false).unwrap();
+    method
+        .learn(&state, batch.clone(), &[0, 1, 2], false)
+        .unwrap();
     let after_one = bias(&method);
     // The stripes are darker than grey: y is below 0, its bias above.
     assert!(after_one.iter().all(|b| *b > 0.01), "{after_one:?}");
     // A batch of another brightness moves it by no more than the learning rate.
-    method.learn(&state, batch * 0.1, &[0, 1, 2], false).unwrap();
-    let moved = bias(&method).iter().zip(&after_one).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    method
+        .learn(&state, batch * 0.1, &[0, 1, 2], false)
+        .unwrap();
+    let moved = bias(&method)
+        .iter()
+        .zip(&after_one)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
     assert!(moved > 0.0 && moved < 3e-3, "{moved}");
 }
 
@@ -129,7 +136,11 @@ fn glow_gives_images_back_and_counts_bits() {
     assert!(bits < 8.7, "{bits}");
     let found = method.reconstruct(&state, &images, 5).unwrap();
     assert!(found.mse() < 1e-10, "{}", found.mse());
-    let samples: Vec<_> = method.samples(5, 2).unwrap().map(|batch| batch.dims()).collect();
+    let samples: Vec<_> = method
+        .samples(5, 2)
+        .unwrap()
+        .map(|batch| batch.dims())
+        .collect();
     assert_eq!(samples, [[2, 1, 28, 28], [2, 1, 28, 28], [1, 1, 28, 28]]);
     assert!(method.samples(0, 2).is_err());
 }
@@ -150,7 +161,12 @@ fn glo_resumes_bit_exactly() {
             ..GloConfig::default()
         };
         settings.search.steps = 5;
-        resumes_bit_exactly(&every_three(), glo(settings), GloMethod::generator, &["latents.bin"]);
+        resumes_bit_exactly(
+            &every_three(),
+            glo(settings),
+            GloMethod::generator,
+            &["latents.bin"],
+        );
     }
 }
 
@@ -176,14 +192,26 @@ fn glo_latents_follow_their_images() {
             iteration,
             ..State::new("stripes", 7)
         };
-        losses.push(method.learn(&state, batch.clone(), &places, false).unwrap().loss);
+        losses.push(
+            method
+                .learn(&state, batch.clone(), &places, false)
+                .unwrap()
+                .loss,
+        );
     }
-    assert!(losses.windows(2).all(|pair| pair[1] <= pair[0] + 1e-6), "{losses:?}");
+    assert!(
+        losses.windows(2).all(|pair| pair[1] <= pair[0] + 1e-6),
+        "{losses:?}"
+    );
     assert!(losses[29] < losses[0] - 1e-3, "{losses:?}");
     // The search has the same images and the same loss, and more steps.
     let state = State::new("stripes", 7);
     let searched = method.reconstruct(&state, &data.train, 7).unwrap().mse();
-    assert!(searched < losses[29] + 1e-3, "{searched} after {}", losses[29]);
+    assert!(
+        searched < losses[29] + 1e-3,
+        "{searched} after {}",
+        losses[29]
+    );
 }
 
 fn short_run(config: &TrainConfig) -> ShortRunMethod<Flex, Tiny> {
@@ -200,7 +228,12 @@ fn abp_is_the_papers_and_resumes_with_its_chains() {
     assert!((step.eta() - 0.3).abs() < 1e-12 && (step.drift() - 0.045).abs() < 1e-12);
     assert_eq!(config.sigma, Sigma::Constant(0.3));
     assert!(config.langevin.persistent && config.check().is_ok());
-    resumes_bit_exactly(&config, short_run, ShortRunMethod::generator, &["chains.bin"]);
+    resumes_bit_exactly(
+        &config,
+        short_run,
+        ShortRunMethod::generator,
+        &["chains.bin"],
+    );
 }
 
 #[test]
@@ -209,5 +242,10 @@ fn mcmc_is_long_and_resumes_with_its_chains() {
     assert_eq!(config.langevin.steps, 400);
     assert_eq!(config.sigma, every_three().sigma);
     assert!(config.langevin.persistent && config.check().is_ok());
-    resumes_bit_exactly(&config, short_run, ShortRunMethod::generator, &["chains.bin"]);
+    resumes_bit_exactly(
+        &config,
+        short_run,
+        ShortRunMethod::generator,
+        &["chains.bin"],
+    );
 }

@@ -129,6 +129,25 @@ impl Inference {
     }
 }
 
+/// The first `count` images, `[n, c, h, w]` in [-1, 1], some at a time: always as many, so that
+/// what is drawn for an image depends on its place alone.
+///
+/// # Errors
+/// If there are none.
+pub fn image_batches<'a, B: Backend>(
+    images: &'a Images,
+    count: usize,
+    device: &'a B::Device,
+) -> Result<impl Iterator<Item = Tensor<B, 4>> + use<'a, B>, EvalError> {
+    let places: Vec<usize> = (0..count.min(images.len())).collect();
+    if places.is_empty() {
+        return Err(EvalError::NoImages);
+    }
+    let chunks: Vec<Vec<usize>> = places.chunks(CHUNK).map(<[usize]>::to_vec).collect();
+    let batches = chunks.into_iter();
+    Ok(batches.map(|places| to_tensor(images, &places, device)))
+}
+
 /// Images at these places as `[n, c, h, w]`, values in [-1, 1].
 pub(crate) fn to_tensor<B: Backend>(
     images: &Images,

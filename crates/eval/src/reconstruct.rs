@@ -7,7 +7,7 @@ use shortrun_model::Learnable;
 
 use crate::{
     EvalError, Inference,
-    inference::{CHUNK, host, images_of, to_tensor},
+    inference::{host, image_batches, images_of},
 };
 
 /// Images beside what the generator makes of their inferred latents.
@@ -73,14 +73,8 @@ pub fn reconstruct_by<B: Backend>(
     device: &B::Device,
     mut by: impl FnMut(Tensor<B, 4>) -> Tensor<B, 4>,
 ) -> Result<Reconstruction, EvalError> {
-    let places: Vec<usize> = (0..count.min(images.len())).collect();
-    if places.is_empty() {
-        return Err(EvalError::NoImages);
-    }
-    let generated = places
-        .chunks(CHUNK)
-        .flat_map(|places| host(by(to_tensor(images, places, device))))
-        .collect();
+    let batches = image_batches(images, count, device)?;
+    let generated = batches.flat_map(|images| host(by(images))).collect();
     Ok(Reconstruction::of(images, generated, None))
 }
 

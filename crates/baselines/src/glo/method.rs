@@ -6,8 +6,8 @@ use shortrun_eval::{EvalError, Reconstruction, reconstruct_by};
 use shortrun_langevin::{LatentLayers, NoiseKey, Purpose};
 use shortrun_model::{Generator, Learnable};
 use shortrun_train::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State,
-    TrainConfig, TrainError,
+    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Parameters, Samples, Skip,
+    State, TrainConfig, TrainError,
 };
 
 use super::{GloConfig, LatentGaussian, Latents, laplacian::ImageLoss, search::minimise};
@@ -73,6 +73,13 @@ fn generate<B: Backend>(generator: &impl Generator<B>, latents: Tensor<B, 2>) ->
 impl<B: Backend, G: Learnable<B>> Method<B> for GloMethod<B, G> {
     fn image_shape(&self) -> [usize; 3] {
         self.image
+    }
+
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            generator: self.generator().num_params(),
+            inference: self.latents.dims().iter().product(),
+        }
     }
 
     fn learn(

@@ -56,6 +56,12 @@ pub fn bits_per_dimension(log_density: f64, values: usize) -> f64 {
     BYTES.log2() - log_density / (LN_2 * values as f64)
 }
 
+/// The log-density (nats) of images in [-1, 1], whose bytes are 1 / 127.5 apart, given that of their
+/// y, over `values` values.
+pub fn log_density_of_images(log_density: f64, values: usize) -> f64 {
+    log_density - values as f64 * (BYTES / 127.5).ln()
+}
+
 /// `log N(e; 0, I)` of each row `[n, d]`: `[n]`, nats.
 pub(crate) fn log_standard_normal<B: Backend>(noise: Tensor<B, 2>) -> Tensor<B, 1> {
     let d = noise.dims()[1] as f64;

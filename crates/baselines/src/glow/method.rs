@@ -1,22 +1,22 @@
 //! Learning a [`Glow`] in a training run.
 
-use burn::{backend::Autodiff, module::AutodiffModule, prelude::*, tensor::TensorData};
+use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
 use serde::{Deserialize, Serialize};
 use shortrun_data::Images;
-use shortrun_eval::{EvalError, Reconstruction, reconstruct_by};
+use shortrun_eval::{EvalError, Reconstruction, image_batches, reconstruct_by};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_train::{
-    Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Samples, Skip, State,
-    TrainConfig, TrainError,
+    Checkpoint, CheckpointFile, Density, DensityKind, Learned, Measured, Method, Optimised,
+    Parameters, Samples, Skip, State, TrainConfig, TrainError,
 };
 
-use super::{Glow, GlowConfig, bits_per_dimension, byte_noise, centred, dequantise, to_images};
+use super::{
+    Glow, GlowConfig, bits_per_dimension, byte_noise, centred, dequantise, log_density_of_images,
+    to_images,
+};
 use crate::host;
 
 const PROGRESS: &str = "flow.json";
-
-/// Images that go through the flow at once where nothing is learned.
-const CHUNK: usize = 50;
 
 /// A flow that learns by maximum likelihood of dequantised images, with its optimiser.
 ///
@@ -64,32 +64,31 @@ impl<B: Backend> GlowMethod<B> {
         &self.flow.module
     }
 
+    /// `log p(y)` in nats of each of the first `count` images, spread over the width of a byte by
+    /// one draw of noise; y lies in the flow's own scale, see [`bits_per_dimension`].
+    ///
+    /// # Errors
+    /// If there are no images.
+    fn log_densities(&self, images: &Images, count: usize) -> Result<Vec<f64>, TrainError> {
+        let flow = self.flow().valid();
+        let mut nats = Vec::new();
+        for (chunk, images) in image_batches(images, count, &self.device)?.enumerate() {
+            let key = self.key(chunk as u64, Purpose::Dequantisation);
+            let noise = byte_noise(key, images.dims(), &self.device);
+            let densities: Tensor<B, 1> = flow.log_density(dequantise(images, noise));
+            nats.extend(host(densities).into_iter().map(f64::from));
+        }
+        Ok(nats)
+    }
+
     /// Mean bits per dimension of the first `count` images, with one draw of dequantisation noise.
     ///
     /// # Errors
     /// If there are no images.
     pub fn bits_per_dimension(&self, images: &Images, count: usize) -> Result<f64, TrainError> {
-        let flow = self.flow().valid();
-        let count = count.min(images.len());
-        let places: Vec<usize> = (0..count).collect();
-        let mut sum = 0.0;
-        for (chunk, places) in places.chunks(CHUNK).enumerate() {
-            let [c, h, w] = flow.image_shape();
-            let shape = [places.len(), c, h, w];
-            let values = TensorData::new(images.to_f32(places), shape);
-            let noise = byte_noise(
-                self.key(chunk as u64, Purpose::Dequantisation),
-                shape,
-                &self.device,
-            );
-            let y = dequantise(Tensor::from_data(values, &self.device), noise);
-            let logs = host(flow.log_density(y));
-            sum += logs.into_iter().map(f64::from).sum::<f64>();
-        }
-        match count {
-            0 => Err(EvalError::NoImages.into()),
-            _ => Ok(bits_per_dimension(sum / count as f64, flow.dim())),
-        }
+        let nats = self.log_densities(images, count)?;
+        let mean = nats.iter().sum::<f64>() / nats.len() as f64;
+        Ok(bits_per_dimension(mean, self.flow().dim()))
     }
 
     fn key(&self, iteration: u64, purpose: Purpose) -> NoiseKey {
@@ -104,6 +103,13 @@ impl<B: Backend> GlowMethod<B> {
 impl<B: Backend> Method<B> for GlowMethod<B> {
     fn image_shape(&self) -> [usize; 3] {
         self.flow().image_shape()
+    }
+
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            generator: self.flow().num_params(),
+            inference: 0,
+        }
     }
 
     fn learn(
@@ -159,6 +165,23 @@ impl<B: Backend> Method<B> for GlowMethod<B> {
         let flow = self.flow().valid();
         let there_and_back = |images| to_images(flow.decode(flow.encode(centred(images)).0));
         Ok(reconstruct_by(images, count, &self.device, there_and_back)?)
+    }
+
+    /// Of the images with one draw of noise of a byte's width.
+    fn log_density(
+        &self,
+        _state: &State,
+        images: &Images,
+        count: usize,
+    ) -> Result<Option<Density>, TrainError> {
+        let values = self.flow().dim();
+        let nats = self.log_densities(images, count)?.into_iter();
+        Ok(Some(Density {
+            nats: nats
+                .map(|nats| log_density_of_images(nats, values))
+                .collect(),
+            kind: DensityKind::Exact,
+        }))
     }
 
     /// At the temperature of the settings.

@@ -18,7 +18,9 @@ use burn::{module::Module, prelude::*};
 use shortrun_model::Generator;
 
 pub use actnorm::ActNorm;
-pub use bits::{bits_per_dimension, byte_noise, centred, dequantise, to_images};
+pub use bits::{
+    bits_per_dimension, byte_noise, centred, dequantise, log_density_of_images, to_images,
+};
 pub use config::GlowConfig;
 pub use coupling::Coupling;
 pub use invertible_conv::InvertibleConv;

@@ -1,0 +1,201 @@
+//! Which method a run learns by: `--method`, and `[method]` in `config.toml`.
+
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+use shortrun_model::GeneratorConfig;
+use shortrun_train::{Method, ShortRunMethod, TrainConfig, TrainError};
+
+use crate::{
+    AbpConfig, IafConfig, LadderVaeConfig, McmcConfig, VaeConfig,
+    glow::{GlowConfig, GlowMethod},
+};
+
+/// The methods that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MethodName {
+    /// Algorithm 1 of Nijkamp et al. (2020).
+    ShortRun,
+    /// Variational autoencoder.
+    Vae,
+    /// Ladder variational autoencoder.
+    LadderVae,
+    /// Variational autoencoder with inverse autoregressive flow.
+    VaeIaf,
+    /// Alternating back-propagation.
+    Abp,
+    /// Maximum likelihood by long chains.
+    Mcmc,
+    /// Glow.
+    Glow,
+}
+
+impl MethodName {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::ShortRun,
+        Self::Vae,
+        Self::LadderVae,
+        Self::VaeIaf,
+        Self::Abp,
+        Self::Mcmc,
+        Self::Glow,
+    ];
+
+    /// As it is written on the command line and in `config.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ShortRun => "short-run",
+            Self::Vae => "vae",
+            Self::LadderVae => "ladder-vae",
+            Self::VaeIaf => "vae-iaf",
+            Self::Abp => "abp",
+            Self::Mcmc => "mcmc",
+            Self::Glow => "glow",
+        }
+    }
+
+    /// Whether it learns a generator with latents, which everything that looks at a generator
+    /// takes.
+    pub fn has_generator(self) -> bool {
+        self != Self::Glow
+    }
+
+    /// Whether it infers latents by chains.
+    pub fn has_chains(self) -> bool {
+        matches!(self, Self::ShortRun | Self::Abp | Self::Mcmc)
+    }
+
+    /// Its settings, unless told otherwise.
+    pub fn config(self) -> MethodConfig {
+        match self {
+            Self::ShortRun => MethodConfig::ShortRun {},
+            Self::Vae => MethodConfig::Vae(VaeConfig::default()),
+            Self::LadderVae => MethodConfig::LadderVae(LadderVaeConfig::default()),
+            Self::VaeIaf => MethodConfig::VaeIaf(IafConfig::default()),
+            Self::Abp => MethodConfig::Abp {},
+            Self::Mcmc => MethodConfig::Mcmc {},
+            Self::Glow => MethodConfig::Glow(GlowConfig::default()),
+        }
+    }
+
+    /// What it is usually run with instead of these settings.
+    pub fn training(self, usual: &TrainConfig) -> TrainConfig {
+        match self {
+            Self::Abp => AbpConfig::default().over(usual),
+            Self::Mcmc => McmcConfig::default().over(usual),
+            _ => usual.clone(),
+        }
+    }
+}
+
+/// A method with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum MethodConfig {
+    /// All of its settings are those of the run.
+    ShortRun {},
+    /// See [`VaeConfig`].
+    Vae(VaeConfig),
+    /// See [`LadderVaeConfig`].
+    LadderVae(LadderVaeConfig),
+    /// See [`IafConfig`].
+    VaeIaf(IafConfig),
+    /// Short-run inference with the settings of [`AbpConfig`].
+    Abp {},
+    /// Short-run inference with the settings of [`McmcConfig`].
+    Mcmc {},
+    /// See [`GlowConfig`].
+    Glow(GlowConfig),
+}
+
+impl Default for MethodConfig {
+    fn default() -> Self {
+        Self::ShortRun {}
+    }
+}
+
+impl MethodConfig {
+    /// Which method it is.
+    pub fn name(&self) -> MethodName {
+        match self {
+            Self::ShortRun {} => MethodName::ShortRun,
+            Self::Vae(_) => MethodName::Vae,
+            Self::LadderVae(_) => MethodName::LadderVae,
+            Self::VaeIaf(_) => MethodName::VaeIaf,
+            Self::Abp {} => MethodName::Abp,
+            Self::Mcmc {} => MethodName::Mcmc,
+            Self::Glow(_) => MethodName::Glow,
+        }
+    }
+
+    /// The method, about to learn from so many `images`, with starting weights that depend on the
+    /// run's seed alone.
+    ///
+    /// # Errors
+    /// If a setting makes no sense, or the method does not go with the generator.
+    pub fn build<B: Backend>(
+        &self,
+        generator: &GeneratorConfig,
+        training: &TrainConfig,
+        images: usize,
+        device: &B::Device,
+    ) -> Result<Box<dyn Method<B>>, TrainError> {
+        let model = || generator.init(training.seed, device);
+        Ok(match self {
+            Self::ShortRun {} | Self::Abp {} | Self::Mcmc {} => {
+                let layers = generator.latents.clone();
+                Box::new(ShortRunMethod::<B, _>::new(
+                    model(),
+                    layers,
+                    training,
+                    images,
+                    device,
+                ))
+            }
+            Self::Vae(config) => Box::new(config.method::<B>(model(), training, device)?),
+            Self::LadderVae(config) => Box::new(config.method::<B>(model(), training, device)?),
+            Self::VaeIaf(config) => Box::new(config.method::<B>(model(), training, device)?),
+            Self::Glow(config) => Box::new(GlowMethod::<B>::new(
+                generator.image_shape(),
+                config,
+                training,
+                device,
+            )?),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_written_and_read_by_its_name() {
+        for name in MethodName::ALL {
+            let config = name.config();
+            let text = serde_json::to_string(&config).unwrap();
+            assert!(
+                text.contains(&format!("\"name\":\"{}\"", name.name())),
+                "{text}"
+            );
+            let read: MethodConfig = serde_json::from_str(&text).unwrap();
+            assert_eq!((read.name(), read), (name, config));
+        }
+    }
+
+    #[test]
+    fn settings_of_another_method_are_refused() {
+        for text in [
+            r#"{"name": "vae", "steps": 4}"#,
+            r#"{"name": "short-run", "warm_up": 4}"#,
+            r#"{"name": "glow", "warm_up": 4}"#,
+            r#"{"name": "elbow"}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<MethodConfig>(text).is_err(),
+                "{text}"
+            );
+        }
+    }
+}
