@@ -80,7 +80,7 @@ fn slips_are_told_before_the_first_run() {
     let folder = workplace();
     let here = folder.path();
     for (methods, budget, part) in [
-        ("vae-iaf,vae-iaf", "2", "twice"),
+        ("vae-iaf,glow,glow", "2", "twice"),
         ("vae-iaf", "0", "updates, such as 2000"),
         ("elbow", "2", "possible values"),
         // The settings are of another method.
