@@ -7,7 +7,9 @@ use shortrun_train::{Method, ShortRunMethod, TrainConfig, TrainError};
 
 use crate::{
     AbpConfig, IafConfig, LadderVaeConfig, McmcConfig, VaeConfig,
+    glo::{GloConfig, GloMethod},
     glow::{GlowConfig, GlowMethod},
+    vae::one_layer,
 };
 
 /// The methods that there are.
@@ -25,19 +27,22 @@ pub enum MethodName {
     Abp,
     /// Maximum likelihood by long chains.
     Mcmc,
+    /// Generative latent optimisation.
+    Glo,
     /// Glow.
     Glow,
 }
 
 impl MethodName {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ShortRun,
         Self::Vae,
         Self::LadderVae,
         Self::VaeIaf,
         Self::Abp,
         Self::Mcmc,
+        Self::Glo,
         Self::Glow,
     ];
 
@@ -50,6 +55,7 @@ impl MethodName {
             Self::VaeIaf => "vae-iaf",
             Self::Abp => "abp",
             Self::Mcmc => "mcmc",
+            Self::Glo => "glo",
             Self::Glow => "glow",
         }
     }
@@ -74,6 +80,7 @@ impl MethodName {
             Self::VaeIaf => MethodConfig::VaeIaf(IafConfig::default()),
             Self::Abp => MethodConfig::Abp {},
             Self::Mcmc => MethodConfig::Mcmc {},
+            Self::Glo => MethodConfig::Glo(GloConfig::default()),
             Self::Glow => MethodConfig::Glow(GlowConfig::default()),
         }
     }
@@ -104,6 +111,8 @@ pub enum MethodConfig {
     Abp {},
     /// Short-run inference with the settings of [`McmcConfig`].
     Mcmc {},
+    /// See [`GloConfig`].
+    Glo(GloConfig),
     /// See [`GlowConfig`].
     Glow(GlowConfig),
 }
@@ -124,7 +133,19 @@ impl MethodConfig {
             Self::VaeIaf(_) => MethodName::VaeIaf,
             Self::Abp {} => MethodName::Abp,
             Self::Mcmc {} => MethodName::Mcmc,
+            Self::Glo(_) => MethodName::Glo,
             Self::Glow(_) => MethodName::Glow,
+        }
+    }
+
+    /// Checks that the method goes with a generator.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check(&self, generator: &GeneratorConfig) -> Result<(), TrainError> {
+        match self {
+            Self::Vae(_) | Self::VaeIaf(_) => one_layer(self.name().name(), generator),
+            _ => Ok(()),
         }
     }
 
@@ -140,6 +161,7 @@ impl MethodConfig {
         images: usize,
         device: &B::Device,
     ) -> Result<Box<dyn Method<B>>, TrainError> {
+        self.check(generator)?;
         let model = || generator.init(training.seed, device);
         Ok(match self {
             Self::ShortRun {} | Self::Abp {} | Self::Mcmc {} => {
@@ -155,6 +177,14 @@ impl MethodConfig {
             Self::Vae(config) => Box::new(config.method::<B>(model(), training, device)?),
             Self::LadderVae(config) => Box::new(config.method::<B>(model(), training, device)?),
             Self::VaeIaf(config) => Box::new(config.method::<B>(model(), training, device)?),
+            Self::Glo(config) => Box::new(GloMethod::<B, _>::new(
+                model(),
+                &generator.latents,
+                images,
+                config,
+                training,
+                device,
+            )?),
             Self::Glow(config) => Box::new(GlowMethod::<B>::new(
                 generator.image_shape(),
                 config,

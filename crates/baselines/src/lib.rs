@@ -5,6 +5,7 @@ mod amortised;
 mod config;
 mod encoder;
 mod gaussian;
+pub mod glo;
 pub mod glow;
 mod iaf;
 mod inference;

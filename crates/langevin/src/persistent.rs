@@ -86,7 +86,12 @@ impl PersistentChains {
     /// Keeps the ends (`[n, d]`) of the chains of these images.
     pub fn keep<B: Backend>(&mut self, images: &[usize], ends: Tensor<B, 2>) {
         let rows: Vec<f32> = ends.into_data().convert::<f32>().iter().collect();
-        for (row, image) in rows.chunks_exact(self.dim).zip(images) {
+        self.keep_rows(images, &rows);
+    }
+
+    /// As [`keep`](Self::keep), of ends on the host, row by row.
+    pub fn keep_rows(&mut self, images: &[usize], ends: &[f32]) {
+        for (row, image) in ends.chunks_exact(self.dim).zip(images) {
             self.latents[image * self.dim..][..self.dim].copy_from_slice(row);
             self.visited[*image] = true;
         }
