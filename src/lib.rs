@@ -15,6 +15,7 @@
 //! | [`model`] | the generator, its energy and latent gradient |
 //! | [`data`] | images |
 //! | [`train`] | learning, checkpoints, metrics |
+//! | [`baselines`] | the methods that short-run inference is compared with |
 //! | [`stepsize_vi`] | tuning the chain's step size, on any posterior |
 //! | [`eval`] | reconstruction, synthesis, traces |
 //! | [`fid`] | how far samples are from real images |
@@ -63,6 +64,7 @@ pub mod run;
 pub mod run_config;
 pub mod settings;
 
+pub use shortrun_baselines as baselines;
 pub use shortrun_data as data;
 pub use shortrun_eval as eval;
 pub use shortrun_fid as fid;

@@ -23,7 +23,7 @@ use burn::prelude::*;
 use shortrun_eval::Inference;
 use shortrun_langevin::{ChainError, ShortRun, StepSizes};
 use shortrun_model::MultiLayerGenerator;
-use shortrun_train::{Checkpoint, RunFolder};
+use shortrun_train::{Checkpoint, Method, MetricsLog, RunFolder, seconds_trained};
 
 use crate::run_config::{RunConfig, RunConfigError};
 
@@ -71,13 +71,46 @@ impl LoadedRun {
     /// The generator with the checkpoint's weights.
     ///
     /// # Errors
-    /// If the weights are not those of the configuration.
+    /// If the weights are not those of the configuration, or the run's method has no generator.
     pub fn generator<B: Backend>(
         &self,
         device: &B::Device,
     ) -> Result<MultiLayerGenerator<B>, RunConfigError> {
+        let method = self.config.method.name();
+        if !method.has_generator() {
+            return Err(RunConfigError::NoGenerator(method.name()));
+        }
         let shape = self.config.generator.try_init::<B>(0, device)?;
         Ok(self.checkpoint.generator::<B, _>(shape, device)?)
+    }
+
+    /// All that was learned, as the run's method has it.
+    ///
+    /// # Errors
+    /// If the checkpoint is not that of the configuration.
+    pub fn method<B: Backend>(
+        &self,
+        device: &B::Device,
+    ) -> Result<Box<dyn Method<B>>, RunConfigError> {
+        let config = &self.config;
+        config.generator.check()?;
+        let images = self.checkpoint.state.images;
+        let mut method =
+            config
+                .method
+                .build::<B>(&config.generator, &config.training, images, device)?;
+        method.load(&self.checkpoint)?;
+        Ok(method)
+    }
+
+    /// Seconds trained, over all sessions.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` cannot be read.
+    pub fn seconds_trained(&self) -> Result<f64, RunConfigError> {
+        let records = MetricsLog::read(&self.folder)?;
+        let last = seconds_trained(&records).pop();
+        Ok(last.map_or(0.0, |(_, seconds)| seconds))
     }
 
     /// The iteration the checkpoint's weights came from, counted from 0.

@@ -1,10 +1,11 @@
 //! `config.toml`: everything a run was made with.
 //!
-//! The keys of [`TrainConfig`] stand at the top; `[data]` and `[generator]` are tables.
+//! The keys of [`TrainConfig`] stand at the top; `[data]`, `[generator]` and `[method]` are tables.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use shortrun_baselines::MethodConfig;
 use shortrun_data::{DataSpec, ImageShape, Source};
 use shortrun_langevin::{StepSize, StepSizes};
 use shortrun_model::{ConfigError, GeneratorConfig, Preset};
@@ -21,6 +22,8 @@ pub struct RunConfig {
     pub data: DataConfig,
     /// The shape of the generator.
     pub generator: GeneratorConfig,
+    /// By which method.
+    pub method: MethodConfig,
     /// How it learns.
     pub training: TrainConfig,
 }
@@ -64,6 +67,12 @@ pub enum RunConfigError {
     /// A generator that cannot be built.
     #[error(transparent)]
     Generator(#[from] ConfigError),
+    /// A run without a generator, where one is needed.
+    #[error(
+        "the run learned by {0}, which has no generator with latents; it can be sampled, reconstructed, \
+         measured by fid and reported, or train one by another --method"
+    )]
+    NoGenerator(&'static str),
     /// A setting that makes no sense.
     #[error(transparent)]
     Training(#[from] shortrun_train::TrainError),
@@ -72,6 +81,7 @@ pub enum RunConfigError {
 /// Tables of `config.toml`; all other keys are of how it learns.
 pub(crate) const DATA: &str = "data";
 pub(crate) const GENERATOR: &str = "generator";
+pub(crate) const METHOD: &str = "method";
 
 impl RunConfig {
     /// The text of `config.toml`.
@@ -83,6 +93,7 @@ impl RunConfig {
             let mut table = Table::try_from(&self.training)?;
             table.insert(DATA.to_owned(), Value::try_from(&self.data)?);
             table.insert(GENERATOR.to_owned(), Value::try_from(&self.generator)?);
+            table.insert(METHOD.to_owned(), Value::try_from(&self.method)?);
             toml::to_string_pretty(&table)
         };
         text().map_err(|e| RunConfigError::Key(e.to_string()))
@@ -118,12 +129,20 @@ impl RunConfig {
         let generator: GeneratorConfig = part(GENERATOR)?
             .try_into()
             .map_err(|e| syntax(format!("[generator]: {e}")))?;
+        // Older runs knew one method only.
+        let method = match table.remove(METHOD) {
+            None => MethodConfig::default(),
+            Some(method) => method
+                .try_into()
+                .map_err(|e| syntax(format!("[method]: {e}")))?,
+        };
         let training: TrainConfig = table.try_into().map_err(|e| syntax(e.to_string()))?;
         generator.check()?;
         training.check()?;
         Ok(Self {
             data,
             generator,
+            method,
             training,
         })
     }
@@ -196,6 +215,8 @@ pub fn generator_of(preset: Preset, images: ImageShape) -> Result<GeneratorConfi
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use shortrun_baselines::MethodName;
+
     use super::*;
 
     fn whole() -> RunConfig {
@@ -207,6 +228,7 @@ mod tests {
                 channels: None,
             },
             generator: Preset::Table4.config(32, 3).unwrap(),
+            method: MethodName::LadderVae.config(),
             training: training_of(Preset::Table4),
         }
     }
@@ -221,6 +243,17 @@ mod tests {
             RunConfig::from_toml("config.toml", &older).unwrap(),
             whole()
         );
+    }
+
+    /// As written before there was a choice of method.
+    #[test]
+    fn a_configuration_without_a_method_is_of_short_run_inference() {
+        let text = whole().to_toml().unwrap();
+        let mut older: Table = text.parse().unwrap();
+        assert!(older.remove("method").is_some());
+        let older = toml::to_string(&older).unwrap();
+        let read = RunConfig::from_toml("config.toml", &older).unwrap();
+        assert_eq!(read.method.name(), MethodName::ShortRun);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use shortrun_baselines::{MethodConfig, MethodName};
 use shortrun_model::GeneratorConfig;
 use shortrun_train::TrainConfig;
 use toml::{Table, Value};
 
-use crate::run_config::{DATA, DataConfig, GENERATOR, RunConfigError};
+use crate::run_config::{DATA, DataConfig, GENERATOR, METHOD, RunConfigError};
 
 /// Settings as written by a user, before they are known to make sense: later ones win.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +72,35 @@ impl Layers {
         Ok(config)
     }
 
+    /// The method that is named, if one is.
+    ///
+    /// # Errors
+    /// If there is no such method.
+    pub fn method_name(&self) -> Result<Option<MethodName>, RunConfigError> {
+        let name = match self.table(METHOD)?.remove("name") {
+            None => return Ok(None),
+            Some(Value::String(name)) => name,
+            Some(other) => other.to_string(),
+        };
+        let found = MethodName::ALL.into_iter().find(|m| m.name() == name);
+        let all = || MethodName::ALL.map(MethodName::name).join(", ");
+        match found {
+            Some(method) => Ok(Some(method)),
+            None => Err(RunConfigError::Key(format!(
+                "settings: there is no method {name}; there are {}",
+                all()
+            ))),
+        }
+    }
+
+    /// The method's settings, on top of `base`.
+    ///
+    /// # Errors
+    /// If a key does not exist or a value has another type.
+    pub fn method(&self, base: &MethodConfig) -> Result<MethodConfig, RunConfigError> {
+        overlay(base, self.table(METHOD)?, METHOD)
+    }
+
     /// The training settings, on top of `base`.
     ///
     /// # Errors
@@ -79,6 +109,7 @@ impl Layers {
         let mut table = self.0.clone();
         table.remove(DATA);
         table.remove(GENERATOR);
+        table.remove(METHOD);
         let config: TrainConfig = overlay(base, table, "")?;
         config.check()?;
         Ok(config)

@@ -6,17 +6,15 @@ use std::{
     time::Instant,
 };
 
-use burn::{backend::Autodiff, prelude::*};
+use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 use shortrun_data::Split;
-use shortrun_eval::sample_batches;
 use shortrun_fid::{
     Classifier, ClassifierOptions, Extracted, Extractor, GaussianFile, Inception, Origin,
     PrecisionRecall, as_saved, batches, extract, frechet_distance, precision_recall,
     standard_weights,
 };
-use shortrun_model::MultiLayerGenerator;
 use shortrun_train::Progress;
 
 use super::{
@@ -278,18 +276,12 @@ impl FidArgs {
         if let Some(path) = &self.save_stats {
             reference.statistics.write(path)?;
         }
-        let generator = run.generator::<Autodiff<B>>(device)?;
         let seed = self.seed.unwrap_or(run.config.training.seed);
-        let generated = sample_batches::<B, MultiLayerGenerator<Autodiff<B>>>(
-            &generator,
-            &run.config.generator.latents,
-            self.samples,
-            self.batch_size,
-            seed,
-            device,
-        )?;
-        let generated = generated.map(as_saved);
-        let samples = self.extract(extractor, generated, self.samples, "generated images")?;
+        let (count, batch_size) = (self.samples, self.batch_size);
+        let samples = run.sampled::<B, _>(count, batch_size, seed, device, |generated| {
+            let generated = generated.map(as_saved);
+            self.extract(extractor, generated, count, "generated images")
+        })?;
         let statistics = &reference.statistics;
         let distance = frechet_distance(&statistics.gaussian, &samples.gaussian)?;
         let shares = match &reference.extracted {

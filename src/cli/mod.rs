@@ -1,4 +1,4 @@
-//! The command line: `shortrun train | sweep | reconstruct | inpaint | hierarchy | sample | fid |
+//! The command line: `shortrun train | sweep | compare | reconstruct | inpaint | hierarchy | sample | fid |
 //! likelihood | calibrate | info | export | trace | step-size | report | selftest`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
@@ -18,6 +18,7 @@ macro_rules! err {
 }
 
 mod calibrate;
+mod compare;
 mod export;
 mod failure;
 mod fid;
@@ -67,6 +68,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Train a grid of settings, and write a table and a plot of the runs.
     Sweep(sweep::SweepArgs),
+    /// Train several methods with the same budget, and write a table and a picture of them.
+    Compare(compare::CompareArgs),
     /// Infer the latents of images, generate from them, and say how far off the result is.
     Reconstruct(reconstruct::ReconstructArgs),
     /// Hide pixels of images and let the model fill them in.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train(args) => train::main(args, None),
         Command::Sweep(args) => sweep::main(args),
+        Command::Compare(args) => compare::main(args),
         Command::Reconstruct(args) => {
             args.reporting
                 .run_kept("reconstruct", args.subject.run.clone(), args)

@@ -1,6 +1,9 @@
 //! Options that several commands share.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{
     Args,
@@ -25,6 +28,13 @@ impl BackendOption {
         let first = BackendName::COMPILED.first().copied();
         let name = self.backend.or(first).unwrap_or(BackendName::Flex);
         Ok(name.compiled()?)
+    }
+
+    /// The flag that says so, for another process.
+    pub(super) fn arguments(self) -> Vec<OsString> {
+        let name = self.backend.map(|name| name.to_string().into());
+        let flags = name.map(|name| vec!["--backend".into(), name]);
+        flags.unwrap_or_default()
     }
 }
 
@@ -250,6 +260,11 @@ pub(super) struct ChainOptions {
 }
 
 impl ChainOptions {
+    /// Whether a chain was asked for, not only the run's own way.
+    pub(super) fn given(&self) -> bool {
+        self.langevin_steps.is_some() || self.step_size.is_some()
+    }
+
     /// The chain of the run's checkpoint, with what the options change.
     pub(super) fn chain(&self, run: &LoadedRun) -> Result<ShortRun, Failure> {
         let training = &run.config.training;

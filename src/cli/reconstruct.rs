@@ -2,17 +2,17 @@
 
 use std::{fmt, path::PathBuf, time::Instant};
 
-use burn::{backend::Autodiff, prelude::*};
+use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
-use shortrun_eval::{Grid, mean_image_mse, reconstruct};
-use shortrun_model::MultiLayerGenerator;
+use shortrun_eval::{Grid, Inference, mean_image_mse};
+use shortrun_train::{Density, DensityKind, Method};
 
 use super::{
     Failure,
     options::{DEFAULT_COUNT, warn_of_divergence},
     reporting::{Reporting, StepSizeReport},
-    run::{Loaded, Subject},
+    run::{InferredBy, Subject},
 };
 use crate::backend::OnBackend;
 
@@ -38,14 +38,29 @@ pub(super) struct Report {
     mse: Option<f64>,
     mean_image_mse: f64,
     images: usize,
-    steps: usize,
-    step_size: StepSizeReport,
+    /// What inferred them: chain, or the run's method.
+    inferred_by: &'static str,
+    /// Whether the method gives images back as they are, whatever it has learned.
+    exact: bool,
+    #[serde(flatten)]
+    chain: Option<Chain>,
+    /// The mean in nats of what the method itself says of the images, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_density: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_density_is: Option<DensityKind>,
     sigma: f64,
     diverged: f64,
     checkpoint: u64,
     data: String,
     out: PathBuf,
     seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Chain {
+    steps: usize,
+    step_size: StepSizeReport,
 }
 
 impl fmt::Display for Report {
@@ -58,10 +73,33 @@ impl fmt::Display for Report {
             self.images,
             self.mean_image_mse
         )?;
+        if self.exact {
+            writeln!(
+                f,
+                "{} gives every image back: this is the error of its inverse, not to be compared with \
+                 that of other methods",
+                self.inferred_by
+            )?;
+        }
+        if let (Some(nats), Some(kind)) = (self.log_density, self.log_density_is) {
+            let is = match kind {
+                DensityKind::Exact => "=",
+                DensityKind::LowerBound => ">=",
+            };
+            writeln!(
+                f,
+                "log p(x) {is} {nats:.1} nats an image, by {}",
+                self.inferred_by
+            )?;
+        }
+        match &self.chain {
+            Some(Chain { steps, step_size }) => write!(f, "K = {steps}, eta {step_size}")?,
+            None => write!(f, "inferred by {}", self.inferred_by)?,
+        }
         writeln!(
             f,
-            "K = {}, eta {}, sigma {:.4}, checkpoint {}, {:.1} s",
-            self.steps, self.step_size, self.sigma, self.checkpoint, self.seconds
+            ", sigma {:.4}, checkpoint {}, {:.1} s",
+            self.sigma, self.checkpoint, self.seconds
         )?;
         write!(f, "originals above reconstructions: {}", self.out.display())
     }
@@ -71,22 +109,13 @@ impl OnBackend for ReconstructArgs {
     type Output = Result<Report, Failure>;
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        let run = self.subject.run.load()?;
+        let Subject { run, data, chain } = self.subject;
+        let run = run.load()?;
         let out = run.picture(self.out, "reconstruct.png")?;
-        let Loaded {
-            generator,
-            chosen,
-            inference,
-        } = self.subject.load::<B>(&run, DEFAULT_COUNT, &device)?;
+        let chosen = data.load(&run, DEFAULT_COUNT)?;
         let begun = Instant::now();
         let count = chosen.images.len();
-        let found = reconstruct::<B, MultiLayerGenerator<Autodiff<B>>>(
-            &generator,
-            &chosen.images,
-            count,
-            &inference,
-            &device,
-        )?;
+        let (found, by) = run.reconstruct::<B>(&chain, &chosen.images, count, &device)?;
         let seconds = begun.elapsed().as_secs_f64();
         let shape = chosen.images.shape();
         let shown = count.min(SHOWN) * shape.values();
@@ -99,19 +128,43 @@ impl OnBackend for ReconstructArgs {
         .write_png(&out)?;
         warn_of_divergence(found.divergence.as_ref());
         let mse = found.mse();
-        let steps = inference.chain.steps();
-        Ok(Report {
+        let mut report = Report {
             mse: mse.is_finite().then_some(mse),
             mean_image_mse: mean_image_mse(&chosen.mean_image()?, &chosen.images, count),
             images: count,
-            steps,
-            step_size: inference.chain.step_sizes().into(),
-            sigma: inference.sigma,
+            inferred_by: "chain",
+            exact: false,
+            chain: None,
+            log_density: None,
+            log_density_is: None,
+            sigma: run.sigma(),
             diverged: found.divergence.map_or(0.0, |found| found.share),
             checkpoint: run.checkpoint.state.iteration,
             data: chosen.provenance,
             out,
             seconds,
-        })
+        };
+        match by {
+            InferredBy::Chain(Inference { chain, .. }) => {
+                report.chain = Some(Chain {
+                    steps: chain.steps(),
+                    step_size: chain.step_sizes().into(),
+                });
+            }
+            InferredBy::Method(name) => {
+                report.inferred_by = name.name();
+                report.exact = !name.has_generator();
+                let state = &run.checkpoint.state;
+                let method = run.method::<B>(&device)?;
+                if let Some(Density { nats, kind }) =
+                    method.log_density(state, &chosen.images, count)?
+                {
+                    let mean = nats.iter().sum::<f64>() / nats.len() as f64;
+                    report.log_density = mean.is_finite().then_some(mean);
+                    report.log_density_is = Some(kind);
+                }
+            }
+        }
+        Ok(report)
     }
 }

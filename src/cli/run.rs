@@ -7,9 +7,11 @@ use std::{
 
 use burn::{backend::Autodiff, prelude::*};
 use clap::Args;
-use shortrun_eval::Inference;
+use shortrun_baselines::MethodName;
+use shortrun_data::Images;
+use shortrun_eval::{Inference, Reconstruction, reconstruct};
 use shortrun_model::MultiLayerGenerator;
-use shortrun_train::RunFolder;
+use shortrun_train::{Method, RunFolder, Samples};
 
 use super::{
     Failure,
@@ -59,6 +61,14 @@ pub(super) struct Subject {
     pub(super) chain: ChainOptions,
 }
 
+/// How latents were inferred.
+pub(super) enum InferredBy {
+    /// By chains.
+    Chain(Inference),
+    /// By the method's own means.
+    Method(MethodName),
+}
+
 /// What [`Subject`] asks for.
 pub(super) struct Loaded<B: Backend> {
     pub(super) generator: MultiLayerGenerator<Autodiff<B>>,
@@ -94,6 +104,45 @@ impl LoadedRun {
         })
     }
 
+    /// The first `count` of `images` inferred the run's own way, or by a chain if the method has
+    /// them or the options ask for one.
+    pub(super) fn reconstruct<B: Backend>(
+        &self,
+        options: &ChainOptions,
+        images: &Images,
+        count: usize,
+        device: &B::Device,
+    ) -> Result<(Reconstruction, InferredBy), Failure> {
+        let method = self.config.method.name();
+        if !method.has_chains() && !options.given() {
+            let state = &self.checkpoint.state;
+            let found = self
+                .method::<B>(device)?
+                .reconstruct(state, images, count)?;
+            return Ok((found, InferredBy::Method(method)));
+        }
+        let (generator, inference) = (self.generator(device)?, self.inference(options)?);
+        type Model<B> = MultiLayerGenerator<Autodiff<B>>;
+        let found = reconstruct::<B, Model<B>>(&generator, images, count, &inference, device)?;
+        Ok((found, InferredBy::Chain(inference)))
+    }
+
+    /// `count` images of the run's method, with another seed than the run's own if one is given,
+    /// some at a time, to `with`.
+    pub(super) fn sampled<B: Backend, T>(
+        &self,
+        count: usize,
+        batch_size: usize,
+        seed: u64,
+        device: &B::Device,
+        with: impl FnOnce(Samples<'_, B>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut seeded = self.clone();
+        seeded.config.training.seed = seed;
+        let method = seeded.method::<B>(device)?;
+        with(method.samples(count, batch_size)?)
+    }
+
     /// Where a command writes its picture: in the run folder, as `name`, if it is not told.
     pub(super) fn picture(&self, out: Option<PathBuf>, name: &str) -> Result<PathBuf, Failure> {
         let out = out.unwrap_or_else(|| self.folder.path().join(name));
@@ -111,4 +160,9 @@ impl LoadedRun {
         })?;
         Ok(out)
     }
+}
+
+/// A tensor's values on the host, row by row.
+pub(super) fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().iter().collect()
 }

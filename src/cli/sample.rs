@@ -2,15 +2,22 @@
 
 use std::{fmt, path::PathBuf};
 
-use burn::{backend::Autodiff, prelude::*};
+use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 use shortrun_data::ImageShape;
-use shortrun_eval::{Grid, sample};
-use shortrun_model::MultiLayerGenerator;
+use shortrun_eval::Grid;
 
-use super::{Failure, options::at_least_one, reporting::Reporting, run::RunOption};
+use super::{
+    Failure,
+    options::at_least_one,
+    reporting::Reporting,
+    run::{RunOption, to_host},
+};
 use crate::backend::OnBackend;
+
+/// Images generated at once.
+const AT_ONCE: usize = 50;
 
 /// Arguments of `shortrun sample`.
 #[derive(Debug, Args)]
@@ -52,14 +59,9 @@ impl OnBackend for SampleArgs {
         let out = run.picture(self.out, "sample.png")?;
         let config = &run.config.generator;
         let seed = self.seed.unwrap_or(run.config.training.seed);
-        let generator = run.generator::<Autodiff<B>>(&device)?;
-        let images = sample::<B, MultiLayerGenerator<Autodiff<B>>>(
-            &generator,
-            &config.latents,
-            self.count,
-            seed,
-            &device,
-        )?;
+        let images = run.sampled::<B, _>(self.count, AT_ONCE, seed, &device, |batches| {
+            Ok(batches.flat_map(to_host).collect())
+        })?;
         let shape = ImageShape::square(config.image_channels, config.image_size);
         Grid::new(shape, 8, images).write_png(&out)?;
         Ok(Report {

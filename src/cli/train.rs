@@ -1,21 +1,27 @@
 //! `shortrun train`, and the training examples.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use burn::{backend::Autodiff, prelude::*};
+use burn::prelude::*;
 use clap::{Args, Parser};
+use shortrun_baselines::MethodName;
 use shortrun_data::DataSet;
-use shortrun_model::{MultiLayerGenerator, Preset, Summary as Parameters};
+use shortrun_model::Preset;
 use shortrun_train::{
-    Ending, Progress, RunFolder, Session, ShortRunMethod, Stop, Summary, TrainConfig, TrainError,
+    Ending, Method, Parameters, Progress, RunFolder, Session, Stop, Summary, TrainConfig,
+    TrainError,
 };
 
 use super::{
-    Exit, Failure, interrupt::stop_on_interrupt, options::BackendOption, versions::invocation,
+    Exit, Failure,
+    interrupt::stop_on_interrupt,
+    options::{BackendOption, one_of},
+    versions::invocation,
 };
 use crate::{
     backend::{BackendName, OnBackend},
@@ -46,6 +52,11 @@ pub(super) struct LearnOptions {
     /// L = 3) or released (the authors' script, L = 5) [default: quick].
     #[arg(long)]
     pub(super) preset: Option<Preset>,
+    /// What it learns by: short-run, or one of its rivals vae, ladder-vae, vae-iaf, abp, mcmc, glow
+    /// [default: short-run].
+    #[arg(long, value_name = "NAME", hide_possible_values = true,
+        value_parser = one_of(MethodName::ALL, MethodName::name))]
+    method: Option<MethodName>,
     /// TOML file whose settings replace the preset's.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -225,12 +236,17 @@ impl Plan {
             usual.set(setting)?;
         }
         // A slip in the settings is told before images are loaded.
-        let training = layers.training(&usual.training(&training_of(preset))?)?;
-        layers.generator(&preset.config(data.size, data.channels.unwrap_or(3))?)?;
+        let name = layers.method_name()?.unwrap_or(MethodName::ShortRun);
+        let method = layers.method(&name.config())?;
+        let usual = name.training(&usual.training(&training_of(preset))?);
+        let training = layers.training(&usual)?;
+        let generator = preset.config(data.size, data.channels.unwrap_or(3))?;
+        method.check(&layers.generator(&generator)?)?;
         let images = load(&data, args.download, quiet)?;
         let shape = images.train.shape();
         let config = RunConfig {
             generator: layers.generator(&generator_of(preset, shape)?)?,
+            method,
             training,
             data,
         };
@@ -261,6 +277,15 @@ impl Plan {
             None => stored.clone(),
         };
         if let Some(found) = difference("generator", stored, &layers.generator(&asked)?) {
+            return Err(other(found).into());
+        }
+        let (stored, asked) = (config.method.name(), layers.method_name()?);
+        if let Some(asked) = asked.filter(|asked| *asked != stored) {
+            let (stored, asked) = (stored.name(), asked.name());
+            return Err(other(format!("method is {stored}, not {asked}")).into());
+        }
+        let asked = layers.method(&config.method)?;
+        if let Some(found) = difference("method", &config.method, &asked) {
             return Err(other(found).into());
         }
         let asked = layers.data(&config.data)?;
@@ -315,8 +340,58 @@ impl LearnOptions {
     pub(super) fn check(&self) -> Result<(), Failure> {
         let (layers, preset) = (self.layers()?, self.preset.unwrap_or(Preset::Quick));
         layers.training(&training_of(preset))?;
-        layers.generator(&preset.config(32, 3)?)?;
-        Ok(())
+        let name = layers.method_name()?.unwrap_or(MethodName::ShortRun);
+        let generator = layers.generator(&preset.config(32, 3)?)?;
+        Ok(layers.method(&name.config())?.check(&generator)?)
+    }
+
+    /// The same, of another method.
+    pub(super) fn by(&self, method: MethodName) -> Self {
+        Self {
+            method: Some(method),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is said when training ends.
+    pub(super) fn has_length(&self) -> bool {
+        self.steps.is_some() || self.minutes.is_some()
+    }
+
+    /// Where to compute.
+    pub(super) fn backend(&self) -> Result<BackendName, Failure> {
+        self.backend.name()
+    }
+
+    /// The flags that say where to compute, for another process.
+    pub(super) fn backend_arguments(&self) -> Vec<OsString> {
+        self.backend.arguments()
+    }
+
+    /// The flags that say all this, for another process.
+    pub(super) fn arguments(&self) -> Vec<OsString> {
+        let mut flags = self.backend_arguments();
+        let mut flag = |name: &str, value: Option<OsString>| {
+            flags.extend(value.into_iter().flat_map(|value| [name.into(), value]));
+        };
+        let text = |value: &dyn ToString| Some(value.to_string().into());
+        flag("--data", self.data.as_ref().map(Into::into));
+        flag("--data-dir", self.data_dir.as_ref().map(Into::into));
+        flag("--size", self.size.and_then(|size| text(&size)));
+        flag("--channels", self.channels.and_then(|count| text(&count)));
+        flag("--preset", self.preset.map(|preset| preset.name().into()));
+        flag("--method", self.method.map(|method| method.name().into()));
+        flag("--config", self.config.as_ref().map(Into::into));
+        for assignment in &self.set {
+            flag("--set", Some(assignment.into()));
+        }
+        flag("--steps", self.steps.and_then(|steps| text(&steps)));
+        flag("--minutes", self.minutes.and_then(|minutes| text(&minutes)));
+        flag("--seed", self.seed.and_then(|seed| text(&seed)));
+        if self.download {
+            flags.push("--download".into());
+        }
+        flags
     }
 
     fn layers(&self) -> Result<Layers, Failure> {
@@ -339,6 +414,9 @@ impl LearnOptions {
         };
         if let Some(steps) = self.steps {
             layers.put("iterations", number(steps, "--steps")?);
+        }
+        if let Some(method) = self.method {
+            layers.put("method.name", method.name());
         }
         if let Some(minutes) = self.minutes {
             layers.put("minutes", minutes);
@@ -401,31 +479,41 @@ impl OnBackend for Plan {
     type Output = Result<Summary, Failure>;
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
-        type Model<B> = MultiLayerGenerator<Autodiff<B>>;
         let text = self.config.to_toml()?;
         let RunConfig {
             generator,
+            method: chosen,
             training,
             ..
         } = self.config;
-        let layers = generator.latents.clone();
-        let total = training.iterations;
-        let model: Model<B> = generator.try_init(training.seed, &device)?;
+        let (layers, total) = (&generator.latents, training.iterations);
+        let images = self.data.train.len();
+        let method = chosen.build::<B>(&generator, &training, images, &device)?;
         let mut progress = if self.quiet {
             Progress::hidden()
         } else {
-            out!(
-                "generator: L = {}, latents {:?} (top first), {} parameters, on {}",
-                layers.count(),
-                layers.sizes(),
-                Parameters::of(&model).total,
-                B::name(&device)
-            );
+            let Parameters {
+                generator,
+                inference,
+            } = method.parameters();
+            let on = B::name(&device);
+            if chosen.name().has_generator() {
+                let (count, sizes) = (layers.count(), layers.sizes());
+                out!(
+                    "generator: L = {count}, latents {sizes:?} (top first), {generator} parameters, on {on}"
+                );
+            }
+            match chosen.name() {
+                MethodName::ShortRun => {}
+                name if name.has_generator() => out!(
+                    "method: {}, {inference} parameters for inference",
+                    name.name()
+                ),
+                name => out!("method: {}, {generator} parameters, on {on}", name.name()),
+            }
             out!("run: {}", self.folder.display());
             Progress::visible(total)
         };
-        let images = self.data.train.len();
-        let method = ShortRunMethod::<B, _>::new(model, layers, &training, images, &device);
         let mut session = if self.resume {
             let folder = RunFolder::open(&self.folder)?;
             let (session, messages) =

@@ -8,6 +8,7 @@ use shortrun_train::{Method, ShortRunMethod, TrainConfig, TrainError};
 use crate::{
     AbpConfig, IafConfig, LadderVaeConfig, McmcConfig, VaeConfig,
     glow::{GlowConfig, GlowMethod},
+    vae::one_layer,
 };
 
 /// The methods that there are.
@@ -128,6 +129,17 @@ impl MethodConfig {
         }
     }
 
+    /// Checks that the method goes with a generator.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn check(&self, generator: &GeneratorConfig) -> Result<(), TrainError> {
+        match self {
+            Self::Vae(_) | Self::VaeIaf(_) => one_layer(self.name().name(), generator),
+            _ => Ok(()),
+        }
+    }
+
     /// The method, about to learn from so many `images`, with starting weights that depend on the
     /// run's seed alone.
     ///
@@ -140,6 +152,7 @@ impl MethodConfig {
         images: usize,
         device: &B::Device,
     ) -> Result<Box<dyn Method<B>>, TrainError> {
+        self.check(generator)?;
         let model = || generator.init(training.seed, device);
         Ok(match self {
             Self::ShortRun {} | Self::Abp {} | Self::Mcmc {} => {

@@ -3,7 +3,7 @@
 
 use burn::{backend::Autodiff, prelude::*};
 use serde::{Deserialize, Serialize};
-use shortrun_model::MultiLayerGenerator;
+use shortrun_model::{GeneratorConfig, MultiLayerGenerator};
 use shortrun_train::{TrainConfig, TrainError};
 
 use crate::{Amortised, Encoder};
@@ -47,7 +47,7 @@ impl VaeConfig {
         config: &TrainConfig,
         device: &B::Device,
     ) -> Result<EncoderMethod<B>, TrainError> {
-        one_layer("vae", &generator)?;
+        one_layer("vae", generator.config())?;
         let encoder = Encoder::new(generator.config(), false, config.seed, device);
         Ok(Amortised::new(generator, encoder, 0, config, device))
     }
@@ -76,11 +76,8 @@ impl LadderVaeConfig {
 }
 
 /// Refuses a generator of several layers for a method whose posterior has one.
-pub(crate) fn one_layer<B: Backend>(
-    method: &str,
-    generator: &MultiLayerGenerator<B>,
-) -> Result<(), TrainError> {
-    let latents = &generator.config().latents;
+pub(crate) fn one_layer(method: &str, generator: &GeneratorConfig) -> Result<(), TrainError> {
+    let latents = &generator.latents;
     match latents.count() {
         1 => Ok(()),
         count => Err(TrainError::Setting {

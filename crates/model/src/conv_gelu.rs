@@ -1,4 +1,4 @@
-//! A convolution of stride 1 and its GELU, for synthesis and for learning.
+//! A convolution of stride 1, with or without its GELU, for synthesis and for learning.
 
 use burn::{
     prelude::*,
@@ -21,9 +21,32 @@ pub fn conv_gelu<B: Backend>(
     padding: usize,
 ) -> Tensor<B, 4> {
     #[cfg(feature = "flex")]
-    if let Some(done) = crate::host::conv_gelu(&x, &weight, bias.as_ref(), padding) {
+    if let Some(done) = crate::host::conv(&x, &weight, bias.as_ref(), padding, true) {
         return done;
     }
+    gelu(by_tensor_operations(x, weight, bias, padding))
+}
+
+/// As [`conv_gelu`], without the GELU.
+pub fn conv<B: Backend>(
+    x: Tensor<B, 4>,
+    weight: Tensor<B, 4>,
+    bias: Option<Tensor<B, 1>>,
+    padding: usize,
+) -> Tensor<B, 4> {
+    #[cfg(feature = "flex")]
+    if let Some(done) = crate::host::conv(&x, &weight, bias.as_ref(), padding, false) {
+        return done;
+    }
+    by_tensor_operations(x, weight, bias, padding)
+}
+
+fn by_tensor_operations<B: Backend>(
+    x: Tensor<B, 4>,
+    weight: Tensor<B, 4>,
+    bias: Option<Tensor<B, 1>>,
+    padding: usize,
+) -> Tensor<B, 4> {
     let options = ConvOptions::new([1, 1], [padding; 2], [1, 1], 1);
-    gelu(conv2d(x, weight, bias, options))
+    conv2d(x, weight, bias, options)
 }

@@ -43,7 +43,7 @@ pub use block::{Block, Project, Refine};
 pub use config::{
     Architecture, ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm,
 };
-pub use conv_gelu::conv_gelu;
+pub use conv_gelu::{conv, conv_gelu};
 pub use dense::dense;
 pub use explicit::{CentredError, ExplicitCurvature, ExplicitPosterior};
 pub use gelu::gelu;

@@ -2,9 +2,10 @@
 
 use burn::{backend::Autodiff, prelude::*};
 use shortrun_data::ImageShape;
-use shortrun_eval::{Grid, Inference, Mask, Side, inpaint, reconstruct, sample};
+use shortrun_eval::{Grid, Inference, Mask, Side, inpaint};
 use shortrun_model::MultiLayerGenerator;
 use shortrun_report::{Picture, Section, Table, number};
+use shortrun_train::Samples;
 
 use super::{ReportArgs, origin::LookedAt};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         Failure,
         options::{Chosen, DEFAULT_COUNT},
         reporting::StepSizeReport,
-        run::LoadedRun,
+        run::{InferredBy, LoadedRun, to_host},
         step_size::StepSizeArgs,
     },
 };
@@ -76,12 +77,10 @@ pub(super) fn look<B: Backend>(
         Err(error) if args.subject.data.given() => return Err(error),
         chosen => chosen,
     };
-    let generator = run.generator::<Autodiff<B>>(device)?;
-    let looker = Looker {
+    let looker: Looker<'_, B> = Looker {
         args,
         run,
         inference,
-        generator,
         device: device.clone(),
     };
     let [samples, reconstructions, inpainting, step_size] = SECTIONS;
@@ -122,21 +121,20 @@ struct Looker<'a, B: Backend> {
     args: &'a ReportArgs,
     run: &'a LoadedRun,
     inference: Inference,
-    generator: Model<B>,
     device: B::Device,
 }
 
 impl<B: Backend> Looker<'_, B> {
+    fn generator(&self) -> Result<Model<B>, Failure> {
+        Ok(self.run.generator(&self.device)?)
+    }
+
     fn samples(&self, chosen: Option<&Chosen>) -> Result<Section, Failure> {
         let (id, title) = SECTIONS[0];
         let config = &self.run.config.generator;
-        let images = sample::<B, Model<B>>(
-            &self.generator,
-            &config.latents,
-            SAMPLES,
-            self.inference.seed,
-            &self.device,
-        )?;
+        let (seed, device) = (self.inference.seed, &self.device);
+        let draw = |batches: Samples<'_, B>| Ok(batches.flat_map(to_host).collect());
+        let images = self.run.sampled(SAMPLES, SAMPLES, seed, device, draw)?;
         let shape = ImageShape::square(config.image_channels, config.image_size);
         let caption = format!("{SAMPLES} samples from the prior");
         let mut pictures = vec![Picture::of(&Grid::new(shape, COLUMNS, images), caption)?];
@@ -157,13 +155,14 @@ impl<B: Backend> Looker<'_, B> {
 
     fn reconstructions(&self, section: Section, chosen: &Chosen) -> Result<Section, Failure> {
         let (images, count) = (&chosen.images, chosen.images.len());
-        let found = reconstruct::<B, Model<B>>(
-            &self.generator,
-            images,
-            count,
-            &self.inference,
-            &self.device,
-        )?;
+        let options = &self.args.subject.chain;
+        let (found, by) = self
+            .run
+            .reconstruct::<B>(options, images, count, &self.device)?;
+        let by = match by {
+            InferredBy::Chain(_) => self.chain(),
+            InferredBy::Method(name) => format!("inferred by {}", name.name()),
+        };
         let shown = count.min(PAIRS);
         let values = shown * images.shape().values();
         let (above, below) = (&found.originals[..values], &found.generated[..values]);
@@ -171,7 +170,7 @@ impl<B: Backend> Looker<'_, B> {
         let mut section = section.text(format!(
             "Mean squared error {} per value in [-1, 1] on {count} images; {}.",
             number(found.mse()),
-            self.chain()
+            by
         ));
         if let Some(divergence) = &found.divergence {
             let share = number(100.0 * divergence.share);
@@ -184,6 +183,7 @@ impl<B: Backend> Looker<'_, B> {
     }
 
     fn inpainting(&self, section: Section, chosen: &Chosen) -> Result<Section, Failure> {
+        let generator = self.generator()?;
         let (images, shape) = (&chosen.images, chosen.images.shape());
         let mut pictures = Vec::new();
         let mut table = Table {
@@ -204,7 +204,7 @@ impl<B: Backend> Looker<'_, B> {
         ];
         for mask in masks {
             let found = inpaint::<B, Model<B>>(
-                &self.generator,
+                &generator,
                 images,
                 INPAINTED,
                 &mask,
@@ -233,6 +233,10 @@ impl<B: Backend> Looker<'_, B> {
 
     /// The objective of the step size, if a whole page is asked for.
     fn step_size(&self, section: Section, whole: bool) -> Result<Section, Failure> {
+        let method = self.run.config.method.name();
+        if !method.has_chains() {
+            return Ok(section.text(format!("{} has no chains.", method.name())));
+        }
         let own = StepSizeReport::from(self.inference.chain.step_sizes());
         let section = section.text(format!("At this checkpoint eta is {own}."));
         if self.args.no_objective {

@@ -5,12 +5,15 @@ use burn::{
     nn::{BatchNorm, BatchNormConfig, Linear, conv::Conv2d},
     prelude::*,
 };
-use shortrun_model::{GeneratorConfig, Init, conv_gelu, dense, gelu};
+use shortrun_model::{Architecture, GeneratorConfig, Init, conv, conv_gelu, dense, gelu};
 
 use crate::Gaussian;
 
 /// The scale's logarithm stays within ± half of this.
 const LOG_VARIANCE_LIMIT: f64 = 10.0;
+
+/// Of the convolutions that squeeze the features, as of those in the generator's `p_l` and heads.
+const KERNEL: usize = 5;
 
 /// A convolution, batch normalisation if there is any, GELU.
 #[derive(Module, Debug)]
@@ -53,13 +56,15 @@ impl<B: Backend> ConvNorm<B> {
     /// # Shapes
     /// `[n, in, h, w]` to `[n, out, h', w']`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        // Our own kernels know stride 1 alone.
+        let plain = self.conv.stride == [1, 1];
+        let weight = || self.conv.weight.val();
+        let bias = || self.conv.bias.as_ref().map(|bias| bias.val());
         match &self.norm {
-            Some(norm) => gelu(norm.forward(self.conv.forward(x))),
-            None if self.conv.stride == [1, 1] => {
-                let bias = self.conv.bias.as_ref().map(|bias| bias.val());
-                conv_gelu(x, self.conv.weight.val(), bias, self.padding)
-            }
+            None if plain => conv_gelu(x, weight(), bias(), self.padding),
             None => gelu(self.conv.forward(x)),
+            Some(norm) if plain => gelu(norm.forward(conv(x, weight(), bias(), self.padding))),
+            Some(norm) => gelu(norm.forward(self.conv.forward(x))),
         }
     }
 }
@@ -88,40 +93,50 @@ impl<B: Backend> Residual<B> {
     }
 }
 
-/// A layer of latents: a block refines the features, and a small map of them becomes a distribution.
+/// A layer of latents: a block refines the features, and a map made of them becomes a distribution.
 #[derive(Module, Debug)]
 pub struct Level<B: Backend> {
     /// `d_l`, of the features from below.
     pub block: Residual<B>,
-    /// 5x5, to `seed_channels`.
+    /// 5x5, to few channels.
     pub squeeze: ConvNorm<B>,
     /// To the mean and the logarithm of the variance.
     pub moments: Linear<B>,
 }
 
 impl<B: Backend> Level<B> {
+    /// The `layer` counts from the top.
     pub(super) fn new(
         config: &GeneratorConfig,
-        latent: usize,
+        layer: usize,
         batch_norm: bool,
         init: &mut Init<'_, B>,
     ) -> Self {
-        let seed = config.seed_channels * config.feature_size().pow(2);
-        let channels = [config.features, config.seed_channels];
+        let latent = config.latents.sizes()[layer];
+        let is_conditional = layer > 0 && config.architecture == Architecture::Conditional;
+        let (channels, padding) = if is_conditional {
+            (config.head_channels(latent), 0)
+        } else {
+            (config.seed_channels, KERNEL / 2)
+        };
+        let size = config.feature_size() + 2 * padding + 1 - KERNEL;
+        let squeeze = [config.features, channels];
         Self {
             block: Residual::new(config.features, batch_norm, init),
-            squeeze: ConvNorm::new(channels, 5, 2, batch_norm, init),
-            moments: init.linear(seed, 2 * latent),
+            squeeze: ConvNorm::new(squeeze, KERNEL, padding, batch_norm, init),
+            moments: init.linear(channels * size * size, 2 * latent),
         }
     }
 
+    /// What the distribution is made of.
+    ///
     /// # Shapes
-    /// `[n, n_f, size, size]` to `[n, seed_channels * size * size]`
+    /// `[n, n_f, size, size]` to `[n, m]`
     pub(super) fn seed(&self, features: Tensor<B, 4>) -> Tensor<B, 2> {
         self.squeeze.forward(features).flatten(1, 3)
     }
 
-    /// `[n, seed_channels * size * size]` to a distribution on `[n, d_l]`.
+    /// `[n, m]` to a distribution on `[n, d_l]`.
     pub fn gaussian(&self, seed: Tensor<B, 2>) -> Gaussian<B> {
         let moments = dense(&self.moments, seed);
         let [_, twice] = moments.dims();

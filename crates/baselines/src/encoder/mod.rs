@@ -7,7 +7,8 @@
 //! | transposed convolutions 4x4 to the image    | convolutions 4x4, stride 2, to n_f maps    |
 //! | refining blocks                             | refining blocks                           |
 //! | `d_l`: 5x5 and 3x3 with a skip              | the same                                  |
-//! | `p_l`: linear, transposed convolution 5x5   | convolution 5x5, linear, to mean and scale |
+//! | `p_l` of a layer that is standard normal: linear, transposed convolution 5x5 | convolution 5x5 to `seed_channels`, linear to mean and scale |
+//! | `mu_l`, `sigma_l`: convolution 5x5 without padding, linear | the same of one convolution |
 
 mod level;
 
@@ -59,11 +60,8 @@ impl<B: Backend> Encoder<B> {
             refine: (0..config.refine_blocks)
                 .map(|_| Residual::new(n_f, batch_norm, init))
                 .collect(),
-            levels: config
-                .latents
-                .sizes()
-                .iter()
-                .map(|latent| Level::new(config, *latent, batch_norm, init))
+            levels: (0..config.latents.count())
+                .map(|layer| Level::new(config, layer, batch_norm, init))
                 .collect(),
         }
     }
@@ -71,7 +69,7 @@ impl<B: Backend> Encoder<B> {
     /// What each layer's mean and scale are made of, top first.
     ///
     /// # Shapes
-    /// Images `[n, c, h, w]` to one `[n, seed_channels * size * size]` for each layer
+    /// Images `[n, c, h, w]` to one `[n, m_l]` for each layer
     pub fn seeds(&self, images: Tensor<B, 4>) -> Vec<Tensor<B, 2>> {
         let mut features = images;
         for layer in &self.stem {

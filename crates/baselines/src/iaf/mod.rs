@@ -50,7 +50,7 @@ impl IafConfig {
         config: &TrainConfig,
         device: &B::Device,
     ) -> Result<FlowMethod<B>, TrainError> {
-        one_layer("vae-iaf", &generator)?;
+        one_layer("vae-iaf", generator.config())?;
         let counts = [
             ("method.steps", self.steps),
             ("method.depth", self.depth),

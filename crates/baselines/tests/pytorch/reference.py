@@ -26,6 +26,13 @@ spec.loader.exec_module(model)
 SIGMA = 0.3
 BASE = dict(features=4, seed_channels=2, head_width={"fixed": 3}, refine_blocks=0,
             scale="log-variance", parameterisation="non-centred")
+# Weights whose gradients of the mean loss are kept.
+LEARNED = {
+    "vae": ["stem.1.conv.weight", "levels.0.squeeze.conv.bias"],
+    "ladder_vae": ["stem.0.conv.weight", "levels.0.block.conv1.conv.weight",
+                   "levels.2.block.conv2.norm.weight"],
+    "vae_iaf": ["flow.steps.0.context.bias", "flow.steps.1.layers.1.weight"],
+}
 CASES = {
     "vae": BASE | dict(latents=[5], image_size=64, image_channels=3, refine_blocks=1),
     "ladder_vae": BASE | dict(latents=[3, 4, 5], image_size=28, image_channels=1),
@@ -55,11 +62,14 @@ class Residual(nn.Module):
 
 
 class Level(nn.Module):
-    def __init__(self, c, size, d, norm):
+    def __init__(self, c, size, layer, norm):
         super().__init__()
-        self.block = Residual(c["features"], norm)
-        self.squeeze = ConvNorm(c["features"], c["seed_channels"], 5, 1, 2, norm)
-        self.moments = nn.Linear(c["seed_channels"] * size * size, 2 * d)
+        d, n_f, channels, padding = c["latents"][layer], c["features"], c["seed_channels"], 2
+        if layer > 0:
+            channels, padding, size = c["head_width"]["fixed"], 0, size - 4
+        self.block = Residual(n_f, norm)
+        self.squeeze = ConvNorm(n_f, channels, 5, 1, padding, norm)
+        self.moments = nn.Linear(channels * size * size, 2 * d)
 
     def gaussian(self, seed):
         mean, v = self.moments(seed).chunk(2, dim=1)
@@ -74,7 +84,7 @@ class Encoder(nn.Module):
         self.stem = nn.ModuleList(
             ConvNorm(a, b, 4, 2, 1, norm) for a, b in zip(widths, widths[1:]))
         self.refine = nn.ModuleList(Residual(n_f, norm) for _ in range(c["refine_blocks"]))
-        self.levels = nn.ModuleList(Level(c, size, d, norm) for d in c["latents"])
+        self.levels = nn.ModuleList(Level(c, size, layer, norm) for layer in range(len(c["latents"])))
 
     def seeds(self, h):
         for layer in [*self.stem, *self.refine]:
@@ -211,6 +221,12 @@ def main():
             constant = x[0].numel() / 2 * math.log(2 * math.pi * SIGMA ** 2)
             case |= {f"{mode}.generated": generated, f"{mode}.divergence": divergence,
                      f"{mode}.bound": -misfit - divergence - constant}
+        loss = (misfit + divergence).mean()
+        weights = dict(net.named_parameters()) | {f"generator.{k}": v for k, v in g.named_parameters()}
+        names = LEARNED[name] + ["generator.blocks.0.conv1.weight"]
+        for key, gradient in zip(names, torch.autograd.grad(loss, [weights[k] for k in names])):
+            # Linear weights as Burn has them, [in, out].
+            case[f"gradient.{key}"] = gradient.T if "layers" in key else gradient
         if name == "ladder_vae":
             case |= {k: v for k, v in net.state_dict().items() if k.endswith("running_mean")}
         save(f"{name}_case", case, None)

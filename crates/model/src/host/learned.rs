@@ -1,4 +1,4 @@
-//! `GELU(conv(x))` with gradients in the input, the weights and the bias, by our own kernels: an
+//! `conv(x)` and `GELU(conv(x))` with gradients in the input, the weights and the bias, by our own kernels: an
 //! operation of Burn's autodiff on the CPU backend.
 
 use std::any::Any;
@@ -24,18 +24,21 @@ use super::{Values, conv_shape, output_dims, primitive_as, tensor};
 /// A tensor of the CPU backend's autodiff.
 type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
 
+/// The convolution, followed by a GELU if `gelu`.
+///
 /// `None` if the tensors are neither on the CPU backend nor on its autodiff with weights that are
 /// being learned. (With frozen weights plain tensor operations stay in place: they are what the
 /// explicit gradient is checked against.)
-pub(crate) fn conv_gelu<B: Backend>(
+pub(crate) fn conv<B: Backend>(
     x: &Tensor<B, 4>,
     weight: &Tensor<B, 4>,
     bias: Option<&Tensor<B, 1>>,
     padding: usize,
+    gelu: bool,
 ) -> Option<Tensor<B, 4>> {
     let shape = conv_shape(weight, padding);
     if let Some(weight) = Values::of(weight.clone()) {
-        return untracked(x, &weight, bias, shape);
+        return untracked(x, &weight, bias, shape, gelu);
     }
     let weight = primitive_as::<Tracked, B, 4>(weight.clone()).filter(Tracked::is_tracked)?;
     let device = x.device();
@@ -45,7 +48,7 @@ pub(crate) fn conv_gelu<B: Backend>(
     };
     let x = primitive_as::<Tracked, B, 4>(x.clone())?;
     let bias = primitive_as::<Tracked, B, 1>(bias)?;
-    let done: Box<dyn Any> = Box::new(learned(x, weight, bias, shape)?);
+    let done: Box<dyn Any> = Box::new(learned(x, weight, bias, shape, gelu)?);
     let primitive = done.downcast::<B::FloatTensorPrimitive>().ok()?;
     Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
 }
@@ -55,6 +58,7 @@ fn untracked<B: Backend>(
     weight: &[f32],
     bias: Option<&Tensor<B, 1>>,
     shape: ConvShape,
+    gelu: bool,
 ) -> Option<Tensor<B, 4>> {
     let [n, _, h, w] = x.dims();
     let bias = Values::of_bias(bias)?;
@@ -62,29 +66,36 @@ fn untracked<B: Backend>(
     let result = output_dims(shape, [n, h, w]);
     let mut activation = vec![0.0; result.iter().product()];
     let values = Values::of(x.clone())?;
-    conv.run(
-        Input::new(&values, [n, h, w]),
-        Epilogue::gelu(),
-        &mut activation,
-    );
+    let epilogue = match gelu {
+        true => Epilogue::gelu(),
+        false => Epilogue::none(),
+    };
+    conv.run(Input::new(&values, [n, h, w]), epilogue, &mut activation);
     Some(tensor(activation, result, &x.device()))
 }
 
 #[derive(Debug)]
-struct ConvGelu;
+struct Conv;
 
 /// What the way back needs.
 #[derive(Clone, Debug)]
 struct Saved {
     x: Values,
     weight: Values,
-    slope: Vec<f32>,
+    /// Of the GELU, if there is one.
+    slope: Option<Vec<f32>>,
     shape: ConvShape,
     /// `[n, h, w]` of the input.
     dims: [usize; 3],
 }
 
-fn learned(x: Tracked, weight: Tracked, bias: Tracked, shape: ConvShape) -> Option<Tracked> {
+fn learned(
+    x: Tracked,
+    weight: Tracked,
+    bias: Tracked,
+    shape: ConvShape,
+    gelu: bool,
+) -> Option<Tracked> {
     let [n, _, h, w] = x.primitive.layout().shape().dims();
     let (input, weights) = (
         Values::of_primitive(&x.primitive)?,
@@ -94,15 +105,16 @@ fn learned(x: Tracked, weight: Tracked, bias: Tracked, shape: ConvShape) -> Opti
     let conv = Conv2d::new(&weights, Some(&biases), shape);
     let result = output_dims(shape, [n, h, w]);
     let length = result.iter().product();
-    let (mut activation, mut slope) = (vec![0.0; length], vec![0.0; length]);
-    conv.run(
-        Input::new(&input, [n, h, w]),
-        Epilogue::gelu_with_slope(&mut slope),
-        &mut activation,
-    );
+    let mut activation = vec![0.0; length];
+    let mut slope = gelu.then(|| vec![0.0; length]);
+    let epilogue = match &mut slope {
+        Some(slope) => Epilogue::gelu_with_slope(slope),
+        None => Epilogue::none(),
+    };
+    conv.run(Input::new(&input, [n, h, w]), epilogue, &mut activation);
     let activation = primitive(activation, &result);
     let nodes = [x.node, weight.node, bias.node];
-    let prepared = ConvGelu
+    let prepared = Conv
         .prepare::<NoCheckpointing>(nodes)
         .compute_bound()
         .stateful();
@@ -125,7 +137,7 @@ fn primitive(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
 }
 
-impl Backward<Flex, 3> for ConvGelu {
+impl Backward<Flex, 3> for Conv {
     type State = Saved;
 
     fn backward(self, ops: Ops<Saved, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
@@ -137,7 +149,11 @@ impl Backward<Flex, 3> for ConvGelu {
         let (shape, [n, h, w]) = (saved.shape, saved.dims);
         let above = || {
             let [n, _, height, width] = output_dims(shape, [n, h, w]);
-            Input::new(&gradient, [n, height, width]).times(&saved.slope)
+            let gradient = Input::new(&gradient, [n, height, width]);
+            match &saved.slope {
+                Some(slope) => gradient.times(slope),
+                None => gradient,
+            }
         };
         let [x, weight, bias] = ops.parents.map(|node| node.map(|node| node.id));
         if let Some(id) = x {

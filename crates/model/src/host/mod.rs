@@ -17,7 +17,7 @@ use burn::{
 use burn_flex::FlexTensor;
 use shortrun_kernels::cpu::ConvShape;
 
-pub(crate) use learned::conv_gelu;
+pub(crate) use learned::conv;
 
 /// The values of a tensor, row by row.
 #[derive(Clone, Debug)]
