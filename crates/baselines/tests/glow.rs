@@ -117,12 +117,12 @@ fn log_determinants_are_those_of_the_jacobian() {
 /// Steps and a split on images of one pixel and two channels: a density in the plane.
 #[test]
 fn a_density_in_two_dimensions_integrates_to_one() {
-    const SIDE: usize = 400;
-    const REACH: f64 = 12.0;
+    const SIDE: usize = 500;
+    const REACH: f64 = 16.0;
     let device = Default::default();
     let init = &mut Init::new(1, Purpose::Weights, &device);
     let level = Level::<AB>::new(2, true, &config(1, 4, 8), 2, &mut 0, init);
-    let level = shaken(level, 0.3);
+    let level = shaken(level, 0.25);
     let at = |i: usize| ((i as f64 + 0.5) / SIDE as f64 * 2.0 - 1.0) * REACH;
     let points = (0..SIDE * SIDE).flat_map(|k| [at(k / SIDE) as f32, at(k % SIDE) as f32]);
     let points = TensorData::new(points.collect::<Vec<_>>(), [SIDE * SIDE, 2, 1, 1]);

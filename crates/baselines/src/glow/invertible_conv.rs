@@ -10,6 +10,8 @@ use rand_distr::{Distribution, StandardNormal};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_model::Init;
 
+use crate::host;
+
 /// One matrix for all pixels, `y = W x` over the channels, as `W = P L (U + D)`: a fixed
 /// permutation P, unit lower triangular L, strictly upper triangular U, and a diagonal D of fixed
 /// signs and learned logarithms, so that `log |det W|` is their sum. (Kingma and Dhariwal, 2018,
@@ -20,46 +22,43 @@ pub struct InvertibleConv<B: Backend> {
     pub rows: Param<Tensor<B, 1, Int>>,
     /// The signs of D, 1 or -1: `[c]`
     pub signs: Param<Tensor<B, 1, Int>>,
-    /// `[c, c]`, of which what lies below the diagonal is L's.
-    pub lower: Param<Tensor<B, 2>>,
-    /// `[c, c]`, of which what lies above the diagonal is U's.
-    pub upper: Param<Tensor<B, 2>>,
-    /// The logarithms of `|D|`: `[c]`
-    pub log_diagonal: Param<Tensor<B, 1>>,
+    /// L below the diagonal, U above it, and on it the logarithms of `|D|`: `[c, c]`
+    pub factors: Param<Tensor<B, 2>>,
 }
 
 impl<B: Backend> InvertibleConv<B> {
     /// A random rotation: the number of it among the flow's convolutions, and the seed, decide.
     pub(crate) fn new(channels: usize, seed: u64, number: u64, init: &Init<'_, B>) -> Self {
-        let rotation = rotation(channels, seed, number);
-        let factors = rotation.lu();
+        let rotation = rotation(channels, seed, number).lu();
         let mut rows = DMatrix::from_fn(channels, 1, |row, _| row as i64);
-        factors.p().inv_permute_rows(&mut rows);
-        let (lower, upper) = (factors.l(), factors.u());
-        let diagonal = upper.diagonal();
+        rotation.p().inv_permute_rows(&mut rows);
+        let mut factors = rotation.lu_internal().clone();
+        let diagonal = factors.diagonal();
         let signs = diagonal.iter().map(|d| if *d < 0.0 { -1 } else { 1 });
-        let logs = diagonal.iter().map(|d| d.abs().ln() as f32);
+        factors.set_diagonal(&diagonal.map(|d| d.abs().ln()));
         // nalgebra stores columns.
-        let square = |matrix: DMatrix<f64>| {
-            let values = matrix.transpose().iter().map(|v| *v as f32).collect();
-            init.given(values, [channels, channels])
-        };
+        let values = factors.transpose().iter().map(|v| *v as f32).collect();
         Self {
             rows: fixed(rows.iter().copied().collect(), init.device()),
             signs: fixed(signs.collect(), init.device()),
-            log_diagonal: init.given(logs.collect(), [channels]),
-            lower: square(lower),
-            upper: square(upper),
+            factors: init.given(values, [channels, channels]),
         }
     }
 
+    /// The logarithms of `|D|`: `[c, 1]`
+    fn logs(&self) -> Tensor<B, 2> {
+        let factors = self.factors.val();
+        let eye = Tensor::eye(factors.dims()[0], &factors.device());
+        (factors * eye).sum_dim(1)
+    }
+
     /// W: `[c, c]`
-    pub(crate) fn weight(&self) -> Tensor<B, 2> {
-        let (lower, upper) = (self.lower.val(), self.upper.val());
-        let eye = Tensor::eye(lower.dims()[0], &lower.device());
-        let diagonal = self.log_diagonal.val().exp() * self.signs.val().float();
-        let lower = lower.tril(-1) + eye.clone();
-        let upper = upper.triu(1) + eye * diagonal.unsqueeze();
+    fn weight(&self) -> Tensor<B, 2> {
+        let factors = self.factors.val();
+        let eye = Tensor::eye(factors.dims()[0], &factors.device());
+        let signs = self.signs.val().float().unsqueeze_dim(1);
+        let lower = factors.clone().tril(-1) + eye.clone();
+        let upper = factors.triu(1) + eye * (self.logs().exp() * signs);
         lower.matmul(upper).select(0, self.rows.val())
     }
 
@@ -67,7 +66,7 @@ impl<B: Backend> InvertibleConv<B> {
     /// `[n, c, h, w]`, and `log |det|`: `[1]`
     pub fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 1>) {
         let [_, _, h, w] = x.dims();
-        let log_det = self.log_diagonal.val().sum() * (h * w) as f64;
+        let log_det = self.logs().sum() * (h * w) as f64;
         (at_every_pixel(self.weight(), x), log_det)
     }
 
@@ -78,17 +77,18 @@ impl<B: Backend> InvertibleConv<B> {
     }
 
     fn inverse_weight(&self) -> Tensor<B, 2> {
-        let channels = self.log_diagonal.dims()[0];
+        let [channels, _] = self.factors.dims();
         let (rows, signs) = (integers(&self.rows), integers(&self.signs));
-        let logs: Vec<f64> = host(self.log_diagonal.val());
-        let matrix = |values: Vec<f64>| DMatrix::from_row_slice(channels, channels, &values);
-        let mut lower = matrix(host(self.lower.val()));
-        let mut upper = matrix(host(self.upper.val()));
-        lower.fill_upper_triangle(0.0, 1);
+        let factors = DMatrix::from_row_iterator(
+            channels,
+            channels,
+            host(self.factors.val()).into_iter().map(f64::from),
+        );
+        let mut lower = factors.lower_triangle();
         lower.fill_diagonal(1.0);
-        upper.fill_lower_triangle(0.0, 1);
-        for (i, (log, sign)) in logs.iter().zip(&signs).enumerate() {
-            upper[(i, i)] = log.exp() * *sign as f64;
+        let mut upper = factors.upper_triangle();
+        for (i, sign) in signs.iter().enumerate() {
+            upper[(i, i)] = factors[(i, i)].exp() * *sign as f64;
         }
         let mut permutation = DMatrix::zeros(channels, channels);
         for (i, row) in rows.iter().enumerate() {
@@ -101,7 +101,7 @@ impl<B: Backend> InvertibleConv<B> {
             .unwrap_or_else(|| DMatrix::from_element(channels, channels, f64::NAN));
         let values: Vec<f32> = inverse.transpose().iter().map(|v| *v as f32).collect();
         let data = TensorData::new(values, [channels, channels]);
-        Tensor::from_data(data, &self.lower.device())
+        Tensor::from_data(data, &self.factors.device())
     }
 }
 
@@ -133,8 +133,4 @@ fn fixed<B: Backend>(values: Vec<i64>, device: &B::Device) -> Param<Tensor<B, 1,
 
 fn integers<B: Backend>(values: &Param<Tensor<B, 1, Int>>) -> Vec<i64> {
     values.val().into_data().convert::<i64>().iter().collect()
-}
-
-fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
-    tensor.into_data().convert::<f64>().iter().collect()
 }

@@ -39,9 +39,8 @@ def glow_weights(generator):
             draw(f"{at}.actnorm.log_scale", channels)
             weights[f"{at}.conv.rows"] = torch.randperm(channels, generator=generator)
             weights[f"{at}.conv.signs"] = torch.randint(0, 2, (channels,), generator=generator) * 2 - 1
-            draw(f"{at}.conv.lower", channels, channels)
-            draw(f"{at}.conv.upper", channels, channels)
-            draw(f"{at}.conv.log_diagonal", channels)
+            # L below the diagonal, U above, the logarithms of |D| on it.
+            draw(f"{at}.conv.factors", channels, channels)
             conv(f"{at}.coupling.conv1", channels // 2, WIDTH, 3)
             conv(f"{at}.coupling.conv2", WIDTH, WIDTH, 1)
             conv(f"{at}.coupling.conv3", WIDTH, channels // 2, 3)
@@ -67,9 +66,10 @@ def glow(weights, y):
             at = f"levels.{level}.steps.{step}"
             bias, log_scale = w[f"{at}.actnorm.bias"], w[f"{at}.actnorm.log_scale"]
             x = (x + bias[:, None, None]) * log_scale.exp()[:, None, None]
-            lower = torch.tril(w[f"{at}.conv.lower"], -1) + torch.eye(x.shape[1], dtype=torch.float64)
-            diagonal = w[f"{at}.conv.signs"] * w[f"{at}.conv.log_diagonal"].exp()
-            upper = torch.triu(w[f"{at}.conv.upper"], 1) + torch.diag(diagonal)
+            factors = w[f"{at}.conv.factors"]
+            lower = torch.tril(factors, -1) + torch.eye(x.shape[1], dtype=torch.float64)
+            diagonal = w[f"{at}.conv.signs"] * factors.diagonal().exp()
+            upper = torch.triu(factors, 1) + torch.diag(diagonal)
             matrix = (lower @ upper)[w[f"{at}.conv.rows"]]
             x = torch.einsum("ij,njhw->nihw", matrix, x)
             # The determinant itself, not the sum of logarithms.
