@@ -60,6 +60,20 @@ impl MethodName {
         }
     }
 
+    /// What it is, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ShortRun => "short-run Langevin inference",
+            Self::Vae => "a variational autoencoder",
+            Self::LadderVae => "a ladder variational autoencoder",
+            Self::VaeIaf => "a variational autoencoder with inverse autoregressive flow",
+            Self::Abp => "alternating back-propagation",
+            Self::Mcmc => "maximum likelihood with long chains",
+            Self::Glo => "generative latent optimisation",
+            Self::Glow => "Glow, a normalising flow",
+        }
+    }
+
     /// Whether it learns a generator with latents, which everything that looks at a generator
     /// takes.
     pub fn has_generator(self) -> bool {
