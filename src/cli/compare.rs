@@ -17,6 +17,7 @@ use serde_json::Value;
 use shortrun_baselines::MethodName;
 use shortrun_data::Split;
 use shortrun_eval::Grid;
+use shortrun_fid::ClassifierOptions;
 use shortrun_train::{Ending, RunFolder, Summary};
 
 use super::{
@@ -57,6 +58,9 @@ pub(super) struct CompareArgs {
     /// trained once for all methods.
     #[arg(long, value_name = "FILE.pth")]
     weights: Option<PathBuf>,
+    /// Updates of that classifier's weights.
+    #[arg(long, default_value_t = ClassifierOptions::default().iterations, value_name = "N")]
+    classifier_updates: u64,
     /// Test images whose log p(x) is estimated by annealed importance sampling; 0 for none.
     #[arg(long, default_value_t = 8, value_name = "N")]
     likelihood: usize,
@@ -65,6 +69,10 @@ pub(super) struct CompareArgs {
     temperatures: usize,
     #[command(flatten)]
     learn: LearnOptions,
+    /// One setting of one method, such as glow:method.steps=8 or abp:langevin.steps=20; may be
+    /// repeated. It wins over --set.
+    #[arg(long, value_name = "METHOD:KEY=VALUE", value_parser = method_setting)]
+    method_set: Vec<(MethodName, String)>,
     /// Print the table as one JSON object, and no progress.
     #[arg(long)]
     json: bool,
@@ -96,6 +104,18 @@ impl FromStr for Budget {
             Ok(updates) => Ok(Self::Updates(updates)),
         }
     }
+}
+
+/// A setting of one method.
+fn method_setting(text: &str) -> Result<(MethodName, String), String> {
+    let found = text.split_once(':').and_then(|(name, setting)| {
+        let method = MethodName::ALL.into_iter().find(|m| m.name() == name)?;
+        Some((method, setting.to_owned()))
+    });
+    found.ok_or_else(|| {
+        let names = MethodName::ALL.map(MethodName::name).join(", ");
+        format!("write METHOD:KEY=VALUE, METHOD one of {names}")
+    })
 }
 
 impl Budget {
@@ -163,13 +183,21 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
         let text = "--steps and --minutes do not go with compare; give --budget";
         return Err(Failure::Usage(text.to_owned()));
     }
+    if let Some((method, _)) = args
+        .method_set
+        .iter()
+        .find(|(m, _)| !args.methods.contains(m))
+    {
+        let text = format!("--method-set: {} is not among --methods", method.name());
+        return Err(Failure::Usage(text));
+    }
     for (place, method) in args.methods.iter().enumerate() {
         if args.methods[..place].contains(method) {
             let text = format!("--methods: {} is there twice", method.name());
             return Err(Failure::Usage(text));
         }
         // A slip is told before the first run, not at the last.
-        args.learn.by(*method).check()?;
+        args.learning(*method).check()?;
     }
     fs::create_dir_all(&args.runs).map_err(|error| failed(&args.runs, &error))?;
     let mut looked_at = Vec::new();
@@ -217,10 +245,18 @@ impl CompareArgs {
         self.runs.join(method.name())
     }
 
+    /// What a method is trained with.
+    fn learning(&self, method: MethodName) -> LearnOptions {
+        let own = self.method_set.iter().filter(|(of, _)| *of == method);
+        let mut learn = self.learn.by(method);
+        learn.set.extend(own.map(|(_, setting)| setting.clone()));
+        learn
+    }
+
     /// Trains one method in a process of its own, so that its memory can be told.
     fn train(&self, method: MethodName) -> Result<Ending, Failure> {
         let folder = self.run_of(method);
-        let mut flags = self.learn.by(method).arguments();
+        let mut flags = self.learning(method).arguments();
         flags.extend(self.budget.flags().into_iter().map(OsString::from));
         if RunFolder::open(&folder).is_ok() {
             flags.push("--resume".into());
@@ -257,6 +293,7 @@ impl CompareArgs {
             None => {
                 let file = self.runs.join("classifier.safetensors");
                 fid.push(("--features", "classifier".to_owned()));
+                fid.push(("--classifier-updates", self.classifier_updates.to_string()));
                 fid.push(("--classifier", file.display().to_string()));
             }
         }

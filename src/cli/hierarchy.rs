@@ -248,7 +248,12 @@ impl HierarchyArgs {
 }
 
 /// A row for each of the first images: as it is, then with one layer drawn again.
-fn rows(shape: ImageShape, found: &Hierarchy, layer: &Redrawn, redraws: usize) -> Grid {
+pub(super) fn layer_rows(
+    shape: ImageShape,
+    found: &Hierarchy,
+    layer: &Redrawn,
+    redraws: usize,
+) -> Grid {
     let values = shape.values();
     let redrawn = layer.images.chunks_exact(redraws * values);
     let rows = found.base.chunks_exact(values).zip(redrawn).take(ROWS);
@@ -285,7 +290,7 @@ impl OnBackend for HierarchyArgs {
         // z_L is the top layer, z_1 the bottom one.
         let numbered = || (1..=layers.count()).rev().zip(&found.layers);
         let pictures = numbered().map(|(l, layer)| {
-            let grid = rows(shape, &found, layer, self.redraws);
+            let grid = layer_rows(shape, &found, layer, self.redraws);
             write(&grid, &folder, &format!("layer-{l}.png"))
         });
         let changes = numbered().zip(layers.sizes());

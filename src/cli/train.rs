@@ -52,7 +52,7 @@ pub(super) struct LearnOptions {
     /// L = 3) or released (the authors' script, L = 5) [default: quick].
     #[arg(long)]
     pub(super) preset: Option<Preset>,
-    /// What it learns by: short-run, or one of its rivals vae, ladder-vae, vae-iaf, abp, mcmc, glow
+    /// What it learns by: short-run, or one of its rivals vae, ladder-vae, vae-iaf, abp, mcmc, glo, glow
     /// [default: short-run].
     #[arg(long, value_name = "NAME", hide_possible_values = true,
         value_parser = one_of(MethodName::ALL, MethodName::name))]

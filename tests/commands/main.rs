@@ -7,6 +7,7 @@ mod common;
 mod html;
 
 mod calibrate;
+mod compare;
 mod export;
 mod fid;
 mod help;
@@ -14,6 +15,7 @@ mod hierarchy;
 mod info;
 mod inpaint;
 mod likelihood;
+mod methods;
 mod reconstruct;
 mod report;
 mod sample;

@@ -87,6 +87,7 @@ fn report_shows_everything_and_how_it_came_about() {
         ("samples", 2),
         ("reconstructions", 1),
         ("inpainting", 3),
+        ("hierarchy", 2),
         ("evaluations", 1),
     ] {
         assert_eq!(page.all(section, "img").len(), pictures, "{section}");

@@ -7,6 +7,7 @@ use shortrun_train::{Method, ShortRunMethod, TrainConfig, TrainError};
 
 use crate::{
     AbpConfig, IafConfig, LadderVaeConfig, McmcConfig, VaeConfig,
+    glo::{GloConfig, GloMethod},
     glow::{GlowConfig, GlowMethod},
     vae::one_layer,
 };
@@ -26,19 +27,22 @@ pub enum MethodName {
     Abp,
     /// Maximum likelihood by long chains.
     Mcmc,
+    /// Generative latent optimisation.
+    Glo,
     /// Glow.
     Glow,
 }
 
 impl MethodName {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ShortRun,
         Self::Vae,
         Self::LadderVae,
         Self::VaeIaf,
         Self::Abp,
         Self::Mcmc,
+        Self::Glo,
         Self::Glow,
     ];
 
@@ -51,7 +55,22 @@ impl MethodName {
             Self::VaeIaf => "vae-iaf",
             Self::Abp => "abp",
             Self::Mcmc => "mcmc",
+            Self::Glo => "glo",
             Self::Glow => "glow",
+        }
+    }
+
+    /// What it is, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ShortRun => "short-run Langevin inference",
+            Self::Vae => "a variational autoencoder",
+            Self::LadderVae => "a ladder variational autoencoder",
+            Self::VaeIaf => "a variational autoencoder with inverse autoregressive flow",
+            Self::Abp => "alternating back-propagation",
+            Self::Mcmc => "maximum likelihood with long chains",
+            Self::Glo => "generative latent optimisation",
+            Self::Glow => "Glow, a normalising flow",
         }
     }
 
@@ -75,6 +94,7 @@ impl MethodName {
             Self::VaeIaf => MethodConfig::VaeIaf(IafConfig::default()),
             Self::Abp => MethodConfig::Abp {},
             Self::Mcmc => MethodConfig::Mcmc {},
+            Self::Glo => MethodConfig::Glo(GloConfig::default()),
             Self::Glow => MethodConfig::Glow(GlowConfig::default()),
         }
     }
@@ -105,6 +125,8 @@ pub enum MethodConfig {
     Abp {},
     /// Short-run inference with the settings of [`McmcConfig`].
     Mcmc {},
+    /// See [`GloConfig`].
+    Glo(GloConfig),
     /// See [`GlowConfig`].
     Glow(GlowConfig),
 }
@@ -125,6 +147,7 @@ impl MethodConfig {
             Self::VaeIaf(_) => MethodName::VaeIaf,
             Self::Abp {} => MethodName::Abp,
             Self::Mcmc {} => MethodName::Mcmc,
+            Self::Glo(_) => MethodName::Glo,
             Self::Glow(_) => MethodName::Glow,
         }
     }
@@ -168,6 +191,14 @@ impl MethodConfig {
             Self::Vae(config) => Box::new(config.method::<B>(model(), training, device)?),
             Self::LadderVae(config) => Box::new(config.method::<B>(model(), training, device)?),
             Self::VaeIaf(config) => Box::new(config.method::<B>(model(), training, device)?),
+            Self::Glo(config) => Box::new(GloMethod::<B, _>::new(
+                model(),
+                &generator.latents,
+                images,
+                config,
+                training,
+                device,
+            )?),
             Self::Glow(config) => Box::new(GlowMethod::<B>::new(
                 generator.image_shape(),
                 config,

@@ -139,6 +139,33 @@ fn a_skipped_update_leaves_the_running_moments_as_they_were() {
 }
 
 #[test]
+fn the_divergence_counts_in_full_once_the_warm_up_is_over() {
+    let data = data();
+    let after_a_step = |warm_up: u64, iteration: u64| {
+        let settings = LadderVaeConfig {
+            batch_norm: false,
+            warm_up,
+        };
+        let device = Default::default();
+        let mut method = settings
+            .method(model(&generator()), &config(), &device)
+            .unwrap();
+        let mut state = State::new(&data.name, data.train.len());
+        state.iteration = iteration;
+        let values = TensorData::new(data.train.to_f32(&[0, 1, 2]), [3, 1, 28, 28]);
+        let images = Tensor::<Flex, 4>::from_data(values, &device);
+        let learned = method.learn(&state, images, &[0, 1, 2], false).unwrap();
+        (learned.loss, network_bits(&method))
+    };
+    let cold = after_a_step(0, 3);
+    assert_eq!(after_a_step(3, 3), cold);
+    let warming = after_a_step(4, 3);
+    // The loss reported is the bound throughout.
+    assert_eq!(warming.0, cold.0);
+    assert_ne!(warming.1, cold.1);
+}
+
+#[test]
 fn an_image_is_reconstructed_the_same_whatever_is_beside_it() {
     let method = ladder(&config()).unwrap();
     let state = State::new("stripes", 7);

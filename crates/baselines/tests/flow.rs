@@ -7,6 +7,7 @@ use burn::{
     prelude::*,
     tensor::Tolerance,
 };
+use nalgebra::DMatrix;
 use shortrun_baselines::{Flow, Gaussian, IafConfig, Made};
 use shortrun_langevin::Purpose;
 use shortrun_model::Init;
@@ -85,24 +86,10 @@ fn outputs_depend_on_the_inputs_before_and_on_the_context_alone() {
     }
 }
 
-/// By elimination with pivots.
-fn log_abs_det(mut matrix: Vec<Vec<f64>>) -> f64 {
+fn log_abs_det(matrix: Vec<Vec<f64>>) -> f64 {
     let n = matrix.len();
-    let mut sum = 0.0;
-    for k in 0..n {
-        let pivot = (k..n)
-            .max_by(|a, b| matrix[*a][k].abs().total_cmp(&matrix[*b][k].abs()))
-            .unwrap();
-        matrix.swap(k, pivot);
-        sum += matrix[k][k].abs().ln();
-        for row in k + 1..n {
-            let factor = matrix[row][k] / matrix[k][k];
-            for column in k..n {
-                matrix[row][column] -= factor * matrix[k][column];
-            }
-        }
-    }
-    sum
+    let matrix = DMatrix::from_row_iterator(n, n, matrix.into_iter().flatten());
+    matrix.determinant().abs().ln()
 }
 
 #[test]

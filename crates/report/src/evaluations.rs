@@ -7,21 +7,10 @@ use shortrun_train::{Evaluated, RunFolder};
 
 use crate::{Picture, Section, commands::called, table::json};
 
-/// A section for the last result of one command.
-pub fn evaluation(folder: &RunFolder, name: &'static str, title: &'static str) -> Section {
-    let section = Section::new(name, title);
-    let mut found = folder.evaluated().into_iter();
-    match found.find(|(found, _)| found == name) {
-        Some((_, result)) => shown(section, folder, name, &result),
-        None => section.text(format!("None yet: `shortrun {name} --run …` makes it.")),
-    }
-}
-
-/// The last result of every command that was asked about this run, but for those `elsewhere`.
-pub fn evaluations(folder: &RunFolder, elsewhere: &[&str]) -> Section {
+/// The last result of every command that was asked about this run.
+pub fn evaluations(folder: &RunFolder) -> Section {
     let mut section = Section::new("evaluations", "Evaluations");
-    let mut found = folder.evaluated();
-    found.retain(|(name, _)| !elsewhere.contains(&name.as_str()));
+    let found = folder.evaluated();
     if found.is_empty() {
         return section.text(
             "None yet. What `shortrun reconstruct`, `inpaint`, `step-size` and the like find out \

@@ -24,7 +24,7 @@ mod table;
 pub use commands::commands;
 pub use curves::curves;
 pub use error::ReportError;
-pub use evaluations::{evaluation, evaluations};
+pub use evaluations::evaluations;
 pub use number::{number, time};
 pub use overview::{Overview, overview};
 pub use page::Page;

@@ -1,9 +1,9 @@
-//! What there is to see of a checkpoint: samples, reconstructions, inpainting, the step size.
+//! What there is to see of a checkpoint: samples, reconstructions, inpainting, layers, the step size.
 
-use burn::{backend::Autodiff, prelude::*};
+use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
 use shortrun_data::ImageShape;
-use shortrun_eval::{Grid, Inference, Mask, Side, inpaint};
-use shortrun_model::MultiLayerGenerator;
+use shortrun_eval::{Grid, Inference, Mask, Side, inpaint, resample_layers};
+use shortrun_model::{Generator, MultiLayerGenerator};
 use shortrun_report::{Picture, Section, Table, number};
 use shortrun_train::Samples;
 
@@ -12,6 +12,7 @@ use crate::{
     backend::OnBackend,
     cli::{
         Failure,
+        hierarchy::layer_rows,
         options::{Chosen, DEFAULT_COUNT},
         reporting::StepSizeReport,
         run::{InferredBy, LoadedRun, to_host},
@@ -29,15 +30,19 @@ const PAIRS: usize = 32;
 /// Images that are inpainted with each mask, and chains for each.
 const INPAINTED: usize = 8;
 const CHAINS: usize = 4;
+/// Images whose layers are drawn again, and how often each layer is.
+const HELD: usize = 8;
+const REDRAWS: usize = 7;
 /// Images and etas of the objective's curve.
 const OBJECTIVE_IMAGES: usize = 2;
 const ETAS: [f64; 9] = [0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.17];
 
 /// Address and title of each section.
-const SECTIONS: [(&str, &str); 4] = [
+const SECTIONS: [(&str, &str); 5] = [
     ("samples", "Samples"),
     ("reconstructions", "Reconstructions"),
     ("inpainting", "Inpainting"),
+    ("hierarchy", "Hierarchy"),
     ("step-size", "Step size"),
 ];
 
@@ -83,7 +88,7 @@ pub(super) fn look<B: Backend>(
         inference,
         device: device.clone(),
     };
-    let [samples, reconstructions, inpainting, step_size] = SECTIONS;
+    let [samples, reconstructions, inpainting, hierarchy, step_size] = SECTIONS;
     let with = |(id, title): (&'static str, &'static str),
                 of: &dyn Fn(Section, &Chosen) -> Result<Section, Failure>| {
         let made = match &chosen {
@@ -101,6 +106,9 @@ pub(super) fn look<B: Backend>(
         }),
         with(inpainting, &|section, chosen| {
             looker.inpainting(section, chosen)
+        }),
+        with(hierarchy, &|section, chosen| {
+            looker.hierarchy(section, chosen)
         }),
         with(step_size, &|section, _| looker.step_size(section, whole)),
     ];
@@ -229,6 +237,48 @@ impl<B: Backend> Looker<'_, B> {
             ))
             .pictures(&pictures)
             .table(&table))
+    }
+
+    fn hierarchy(&self, section: Section, chosen: &Chosen) -> Result<Section, Failure> {
+        let (generator, layers) = (self.generator()?, &self.inference.layers);
+        let (images, seed) = (&chosen.images, self.inference.seed);
+        let found = self
+            .inference
+            .infer::<B, Model<B>>(&generator, images, HELD, &self.device)?;
+        let noise = generator.valid().noise_from_latents(found.latents);
+        let found = resample_layers::<B, Model<B>>(&generator, layers, noise, REDRAWS, seed)?;
+        let all = found.all.change().mean;
+        let mut pictures = Vec::new();
+        let mut table = Table {
+            head: ["layer", "latents", "mean squared change", "share of all"]
+                .map(str::to_owned)
+                .to_vec(),
+            rows: Vec::new(),
+        };
+        let row = |layer: String, latents: usize, change: f64| {
+            let share = format!("{:.0} %", 100.0 * change / all);
+            vec![layer, latents.to_string(), number(change), share]
+        };
+        // z_L is the top layer, z_1 the bottom one.
+        let numbered = (1..=layers.count()).rev().zip(&found.layers);
+        for ((l, layer), size) in numbered.zip(layers.sizes()) {
+            let grid = layer_rows(images.shape(), &found, layer, REDRAWS);
+            pictures.push(Picture::of(&grid, format!("layer {l} drawn again"))?);
+            table
+                .rows
+                .push(row(l.to_string(), *size, layer.change().mean));
+        }
+        table.rows.push(row("all".to_owned(), layers.dim(), all));
+        let count = images.len().min(HELD);
+        Ok(section
+            .text(format!(
+                "The inferred noise of one layer is drawn again from its prior, that of the others \
+                 held. A row for each of {count} images: what the generator makes of it, then \
+                 {REDRAWS} redraws; {}.",
+                self.chain()
+            ))
+            .table(&table)
+            .pictures(&pictures))
     }
 
     /// The objective of the step size, if a whole page is asked for.

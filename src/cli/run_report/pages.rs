@@ -6,12 +6,10 @@ use std::{
 };
 
 use burn::prelude::*;
-use shortrun_model::Summary;
 use shortrun_report::{
-    Overview, Page, Section, Status, commands, curves, evaluation, evaluations, overview, settings,
-    time,
+    Overview, Page, Section, Status, commands, curves, evaluations, overview, settings, time,
 };
-use shortrun_train::{MetricsLog, Record, RunFolder};
+use shortrun_train::{Method, MetricsLog, Record, RunFolder};
 
 use super::{
     Report, ReportArgs,
@@ -22,9 +20,6 @@ use crate::{
     cli::{Failure, run::LoadedRun, versions::invocation},
     run_config::RunConfig,
 };
-
-/// The evaluation that has a section of its own.
-const HIERARCHY: &str = "hierarchy";
 
 /// Makes the page of a run, again and again if need be.
 pub(super) struct Pages<B: Backend> {
@@ -45,8 +40,16 @@ impl<B: Backend> Pages<B> {
         out: PathBuf,
         device: B::Device,
     ) -> Result<Self, Failure> {
-        let generator = RunConfig::read(&folder)?.generator;
-        let parameters = Summary::of(&generator.try_init::<B>(0, &device)?).total;
+        let RunConfig {
+            generator,
+            method,
+            training,
+            ..
+        } = RunConfig::read(&folder)?;
+        let parameters = method
+            .build::<B>(&generator, &training, 1, &device)?
+            .parameters()
+            .generator;
         Ok(Self {
             args,
             folder,
@@ -95,8 +98,7 @@ impl<B: Backend> Pages<B> {
             }
         };
         sections.extend([
-            evaluation(&self.folder, HIERARCHY, "Hierarchy"),
-            evaluations(&self.folder, &[HIERARCHY]),
+            evaluations(&self.folder),
             origin::section(&sentence, &config.data, state, data.as_ref()),
             settings(&self.folder.config()?),
             commands(&self.folder.invocations(), &self.called(checkpoint)?),
@@ -112,8 +114,8 @@ impl<B: Backend> Pages<B> {
         let page = Page {
             title: format!("Run {name}"),
             lead: format!(
-                "A multi-layer latent variable model learned by short-run Langevin inference. Page \
-                 made {}.",
+                "A generative model learned by {}. Page made {}.",
+                config.method.name().words(),
                 time(now.map_or(0, |now| now.as_secs()))
             ),
             refresh,

@@ -1,0 +1,110 @@
+use std::fs;
+
+use crate::{common::*, number};
+
+/// A comparison on built-in digits, which have labels.
+fn compare<'a>(methods: &'a str, budget: &'a str) -> Vec<&'a str> {
+    let mut arguments = tiny(&[
+        "--runs",
+        "runs",
+        "--methods",
+        methods,
+        "--budget",
+        budget,
+        "--set",
+        "generator.latents=[4]",
+        "--method-set",
+        "vae-iaf:method.width=4",
+        "--method-set",
+        "glow:method.width=4",
+        "--count",
+        "4",
+        "--samples",
+        "20",
+        "--reference",
+        "30",
+        "--classifier-updates",
+        "10",
+        "--likelihood",
+        "1",
+        "--temperatures",
+        "4",
+        "--json",
+    ]);
+    (arguments[0], arguments[2]) = ("compare", "synthetic");
+    arguments
+}
+
+#[test]
+fn methods_are_trained_with_the_same_budget_and_set_side_by_side() {
+    let folder = workplace();
+    let here = folder.path();
+    let found = json(here, &compare("vae-iaf,glow", "2"));
+    assert_eq!(found["budget"], serde_json::json!({ "updates": 2 }));
+    assert!(
+        found["distance_name"].as_str().unwrap().contains("not FID"),
+        "{found}"
+    );
+    let rows = found["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|r| r["method"].as_str().unwrap()).collect();
+    assert_eq!(names, ["vae-iaf", "glow"]);
+    for row in rows {
+        assert_eq!(row["updates"], 2);
+        for what in ["distance", "seconds_per_update", "own_log_density"] {
+            assert!(row[what].is_f64(), "{what} of {row}");
+        }
+        assert!(row["generator_parameters"].as_u64().unwrap() > 0);
+    }
+    assert!(number(&rows[0]["mse"]) > 0.0 && rows[1]["mse"].is_null());
+    assert!(rows[0]["log_density"].is_f64() && rows[1]["log_density"].is_null());
+    assert_eq!(rows[0]["own_log_density_is"], "lower-bound");
+    assert!(rows[0]["inference_parameters"].as_u64().unwrap() > 0);
+    let runs = here.join("runs");
+    let table = fs::read_to_string(runs.join("compare.md")).unwrap();
+    assert!(table.contains("| vae-iaf |") && table.contains("2 updates each"));
+    let picture = image::open(runs.join("compare.png")).unwrap();
+    // Rows: originals, two of reconstructions, two of samples.
+    let shape = f64::from(picture.width()) / f64::from(picture.height());
+    assert!((shape - 10.0 / 5.0).abs() < 0.1, "{shape}");
+
+    // With a larger budget the runs go on.
+    let found = json(here, &compare("vae-iaf,glow", "3"));
+    assert_eq!(found["rows"][0]["updates"], 3);
+    let lines = metrics(&runs.join("glow"));
+    let trained = lines.iter().filter(|line| line["kind"] == "train");
+    assert_eq!(trained.count(), 3);
+}
+
+#[test]
+fn slips_are_told_before_the_first_run() {
+    let folder = workplace();
+    let here = folder.path();
+    for (methods, budget, part) in [
+        ("vae-iaf,glow,glow", "2", "twice"),
+        ("vae-iaf", "0", "updates, such as 2000"),
+        ("elbow", "2", "possible values"),
+        // The settings are of another method.
+        ("vae-iaf,vae", "2", "glow is not among --methods"),
+    ] {
+        let output = output(here, &compare(methods, budget));
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(part), "{error}");
+    }
+    for (more, part) in [
+        (["--steps", "3"], "--budget"),
+        (["--method-set", "vae:method.width=3"], "vae is not among"),
+    ] {
+        let arguments = [&compare("vae-iaf,glow", "2")[..], &more].concat();
+        let error = refused(here, &arguments, 2);
+        assert!(error.contains(part), "{error}");
+    }
+    // Of a method that has no such setting.
+    let wrong = ["--method-set", "glow:method.warm_up=3"];
+    let error = refused(
+        here,
+        &[&compare("vae-iaf,glow", "2")[..], &wrong].concat(),
+        1,
+    );
+    assert!(error.contains("warm_up"), "{error}");
+    assert!(!here.join("runs").exists());
+}
