@@ -5,6 +5,7 @@
 //! the way back needs (GELU's slopes) and what the heads' linear layers multiply goes through global
 //! memory. `docs/GPU.md` has the measurements.
 
+mod adam;
 mod conv;
 mod gather;
 mod learn;
@@ -16,6 +17,7 @@ mod pack;
 mod plan;
 mod program;
 mod shape;
+pub mod tensors;
 mod weights;
 
 use std::{
@@ -34,6 +36,7 @@ use self::{
 };
 
 pub use self::{
+    adam::{AdamStep, adam, sums as gradient_sums},
     noise::NoiseStream,
     shape::{Scale, Shape},
 };

@@ -3,17 +3,15 @@
 use burn::{
     backend::Autodiff,
     module::{ModuleVisitor, Param},
-    optim::{
-        Adam, AdamConfig as BurnAdamConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor,
-    },
+    optim::{GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
     prelude::*,
 };
 use shortrun_langevin::{
     Divergence, LatentLayers, Noise, NoiseKey, PersistentChains, Purpose, Run, ShortRun, StepSizes,
 };
-use shortrun_model::{Generator, Learnable, Observation};
+use shortrun_model::{Generator, Learnable, Observation, gradient_sums};
 
-use crate::{TrainConfig, TrainError};
+use crate::{TrainConfig, TrainError, adam::Adam};
 
 type Optimiser<B, G> = OptimizerAdaptor<Adam, G, Autodiff<B>>;
 
@@ -127,13 +125,9 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         images: usize,
         device: &B::Device,
     ) -> Self {
-        let adam = BurnAdamConfig::new()
-            .with_beta_1(config.adam.beta1)
-            .with_beta_2(config.adam.beta2)
-            .with_epsilon(config.adam.epsilon);
         Self {
             generator,
-            optimiser: adam.init(),
+            optimiser: Adam::new(config.adam).optimiser(),
             persistent: config
                 .langevin
                 .persistent
@@ -160,8 +154,12 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         let sigma = self.config.sigma.at(iteration);
         let observation = Observation::new(images, sigma)?;
         let run = self.infer(iteration, &observation, places, &step_sizes, measure)?;
-        let (latents, energies) = (run.latents, host(run.energy));
+        let latents = run.latents;
         let [n, dim] = latents.dims();
+        let energy = self.energy(latents.clone(), observation.clone());
+        // The device goes back through the generator while the host waits for the energies.
+        let mut gradients = self.gradients(energy.clone());
+        let energies = host(run.energy);
         let values: usize = observation.images().dims()[1..].iter().product();
 
         let mut learned = Learned {
@@ -185,10 +183,9 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
             });
         }
 
-        let mut energy = self.energy(latents.clone(), observation.clone());
-        let ends = host(energy.clone().inner());
-        learned.loss = mean(&ends);
-        let energies = [energies, ends].concat();
+        let found = host(energy.inner());
+        learned.loss = mean(&found);
+        let energies = [energies.as_slice(), &found].concat();
         let (kept, skipped) = self.judge(&energies, n, dim);
         learned.diverged = 1.0 - kept.len() as f64 / n as f64;
         learned.skipped = skipped;
@@ -202,10 +199,10 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
             let rows = Tensor::<B, 1, Int>::from_data(rows.as_slice(), &self.device);
             ends = ends.select(0, rows.clone());
             let images = observation.images().clone().select(0, rows);
-            energy = self.energy(ends.clone(), Observation::new(images, sigma)?);
+            gradients = self.gradients(self.energy(ends.clone(), Observation::new(images, sigma)?));
+            learned.loss = kept.iter().map(|row| f64::from(found[*row])).sum::<f64>();
+            learned.loss /= kept.len() as f64;
         }
-        let loss = energy.mean();
-        learned.loss = host(loss.clone().inner())[0].into();
         let off_by_one = values as f64 / (2.0 * sigma * sigma);
         if !learned.loss.is_finite() || learned.loss > EXPLODED * off_by_one {
             learned.skipped = Some(Skip::Loss {
@@ -216,7 +213,7 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         }
         let rate = learned.learning_rate;
         let norm = learned.measured.as_mut().map(|m| &mut m.weight_gradient);
-        if !self.learn(loss, rate, norm) {
+        if !self.learn(gradients, rate, norm) {
             learned.skipped = Some(Skip::Gradient);
             return Ok(learned);
         }
@@ -277,27 +274,36 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
         (kept, skip.then_some(Skip::Diverged(found)))
     }
 
+    /// One update of the weights at given latents `[n, d]`; false, and no update, if the gradient is
+    /// not finite.
+    pub fn update(
+        &mut self,
+        latents: Tensor<B, 2>,
+        observation: Observation<B>,
+        rate: f64,
+    ) -> bool {
+        let gradients = self.gradients(self.energy(latents, observation));
+        self.learn(gradients, rate, None)
+    }
+
+    /// The gradient of the mean of the energies in all weights.
+    fn gradients(&self, energies: Tensor<Autodiff<B>, 1>) -> GradientsParams {
+        GradientsParams::from_grads(energies.mean().backward(), &self.generator)
+    }
+
     /// One step of the optimiser, unless the gradient is not finite: then false, and nothing is
     /// changed. The norm of the gradient goes to `norm`.
-    fn learn(&mut self, loss: Tensor<Autodiff<B>, 1>, rate: f64, norm: Option<&mut f64>) -> bool {
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.generator);
-        let sums = |of: fn(Flat<B>) -> Flat<B>| {
-            let mut sums = GradientSums {
-                gradients: &gradients,
-                of,
-                sums: Vec::new(),
-            };
-            self.generator.visit(&mut sums);
-            match sums.sums {
-                sums if sums.is_empty() => Vec::new(),
-                sums => host(Tensor::cat(sums, 0)),
-            }
+    fn learn(&mut self, gradients: GradientsParams, rate: f64, norm: Option<&mut f64>) -> bool {
+        let mut flat = Flat {
+            gradients: &gradients,
+            found: Vec::new(),
         };
+        self.generator.visit(&mut flat);
+        let sums = gradient_sums(&flat.found);
         if let Some(norm) = norm {
-            let squares = sums(Tensor::square);
-            *norm = squares.into_iter().map(f64::from).sum::<f64>().sqrt();
+            *norm = sums.iter().map(|[_, squares]| squares).sum::<f64>().sqrt();
         }
-        if !sums(|gradient| gradient).iter().all(|sum| sum.is_finite()) {
+        if !sums.iter().all(|[sum, _]| sum.is_finite()) {
             return false;
         }
         self.generator = self.optimiser.step(rate, self.generator.clone(), gradients);
@@ -305,20 +311,16 @@ impl<B: Backend, G: Learnable<B>> Learner<B, G> {
     }
 }
 
-/// A weight's gradient, row by row.
-type Flat<B> = Tensor<B, 1>;
-
-/// Collects one number from each weight's gradient: the sum of a function of its entries.
-struct GradientSums<'a, B: Backend> {
+/// Collects the weights' gradients, each value by value.
+struct Flat<'a, B: Backend> {
     gradients: &'a GradientsParams,
-    of: fn(Flat<B>) -> Flat<B>,
-    sums: Vec<Tensor<B, 1>>,
+    found: Vec<Tensor<B, 1>>,
 }
 
-impl<B: Backend> ModuleVisitor<Autodiff<B>> for GradientSums<'_, B> {
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for Flat<'_, B> {
     fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<Autodiff<B>, D>>) {
         if let Some(gradient) = self.gradients.get::<B, D>(weight.id) {
-            self.sums.push((self.of)(gradient.flatten(0, D - 1)).sum());
+            self.found.push(gradient.flatten(0, D - 1));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! A [`Session`] does this inside a [`RunFolder`], with metrics, pictures and checkpoints, and can
 //! be resumed bit-exactly.
 
+mod adam;
 mod checkpoint;
 mod config;
 mod error;

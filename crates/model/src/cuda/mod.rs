@@ -2,7 +2,9 @@
 //!
 //! Code above stays generic over the backend: whether it is CUDA is asked at run time, by type.
 
+pub(crate) mod adam;
 mod learned;
+pub(crate) mod tensors;
 
 use std::{
     any::Any,
