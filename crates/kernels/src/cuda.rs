@@ -203,6 +203,12 @@ impl Network {
         }
     }
 
+    /// As [`pack`](Self::pack), from the weights one tensor after the other, each with its number of
+    /// values.
+    pub fn pack_parts(&self, parts: &[(Handle, usize)]) -> Packed {
+        self.pack(gather::join(&self.client, parts))
+    }
+
     /// Runs a chain from `start` `[images, d]`: its end `[images, d]`, and the energies before each
     /// step `[steps, images]`. `sizes`: for each step and latent dimension drift `s` and `sqrt(2 s)`.
     pub fn chain(
