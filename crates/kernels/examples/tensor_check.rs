@@ -14,7 +14,8 @@ use cubecl::{
     server::Handle,
 };
 use shortrun_kernels::cuda::tensors::{
-    Convolution, Form, Matrices, column_products, convolve, multiply,
+    Convolution, Form, Matrices, column_products, combine, convolve, gelu_bends, gelu_with_slope,
+    multiply,
 };
 
 type Client = ComputeClient<CudaRuntime>;
@@ -36,6 +37,11 @@ impl Rng {
         };
         (0..count).map(|_| next()).collect()
     }
+}
+
+/// Of the standard normal.
+fn density(x: f64) -> f64 {
+    (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
 fn upload(client: &Client, values: &[f32]) -> Handle {
@@ -155,6 +161,48 @@ impl Checks {
                 [n, rows, units],
             ))
         });
+    }
+
+    fn elementwise(&mut self, rng: &mut Rng) {
+        let x: Vec<f32> = rng.values(1000).iter().map(|x| 4.0 * x).collect();
+        let of = |f: fn(f64) -> f64| -> Vec<f64> { x.iter().map(|x| f(f64::from(*x))).collect() };
+        let client = self.client.clone();
+        let at = upload(&client, &x);
+        let gelu = of(|x| x * 0.5 * (1.0 + libm::erf(x / 2f64.sqrt())));
+        let slope = of(|x| 0.5 * (1.0 + libm::erf(x / 2f64.sqrt())) + x * density(x));
+        let second = of(|x| density(x) * (2.0 - x * x));
+        let third = of(|x| density(x) * (x.powi(3) - 4.0 * x));
+        let count = x.len();
+        for (name, expected, which) in [("GELU", gelu, 0), ("its slope", slope, 1)] {
+            self.check(name, &expected, || {
+                Some(gelu_with_slope(&client, at.clone(), count)[which].clone())
+            });
+        }
+        for (name, expected, which) in [
+            ("its second derivative", second, 0),
+            ("its third", third, 1),
+        ] {
+            self.check(name, &expected, || {
+                Some(gelu_bends(&client, at.clone(), count)[which].clone())
+            });
+        }
+        let [n, m, units] = [2, 3, 36];
+        let [a, b] = [(); 2].map(|()| rng.values(n * m * units));
+        let [by_a, by_b] = [(); 2].map(|()| rng.values(n * units));
+        for both in [false, true] {
+            let expected: Vec<f64> = (0..n * m * units)
+                .map(|i| {
+                    let own = i / (m * units) * units + i % units;
+                    let part = |rows: &[f32], by: &[f32]| f64::from(rows[i]) * f64::from(by[own]);
+                    part(&a, &by_a) + if both { part(&b, &by_b) } else { 0.0 }
+                })
+                .collect();
+            let up = |values: &[f32]| upload(&client, values);
+            let (a, b) = ([up(&a), up(&by_a)], [up(&b), up(&by_b)]);
+            self.check("rows times factors", &expected, || {
+                combine(&client, [n, m, units], a.clone(), both.then(|| b.clone()))
+            });
+        }
     }
 
     fn convolutions(&mut self, rng: &mut Rng) {
@@ -354,6 +402,7 @@ fn main() {
     };
     checks.products(&mut rng);
     checks.sums(&mut rng);
+    checks.elementwise(&mut rng);
     checks.convolutions(&mut rng);
     times(&client);
     println!("{} checks failed", checks.failed);

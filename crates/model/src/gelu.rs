@@ -17,6 +17,10 @@ pub fn gelu<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
 pub(crate) fn gelu_with_slope<B: Backend, const D: usize>(
     x: Tensor<B, D>,
 ) -> (Tensor<B, D>, Tensor<B, D>) {
+    #[cfg(feature = "cuda")]
+    if let Some([value, slope]) = crate::cuda::tensors::gelu_with_slope(&x) {
+        return (value, slope);
+    }
     let cdf = normal_cdf(x.clone());
     let density = normal_density(x.clone());
     let slope = cdf.clone() + x.clone() * density;
@@ -25,6 +29,10 @@ pub(crate) fn gelu_with_slope<B: Backend, const D: usize>(
 
 /// GELU's second and third derivatives, `φ(x) (2 - x²)` and `φ(x) (x³ - 4 x)`.
 pub(crate) fn gelu_bends<B: Backend, const D: usize>(x: Tensor<B, D>) -> [Tensor<B, D>; 2] {
+    #[cfg(feature = "cuda")]
+    if let Some(bends) = crate::cuda::tensors::gelu_bends(&x) {
+        return bends;
+    }
     let density = normal_density(x.clone());
     let square = x.clone().square();
     let second = density.clone() * (-square.clone() + 2.0);

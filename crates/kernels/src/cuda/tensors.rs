@@ -5,6 +5,7 @@
 //! would lose 4e-3, and derivatives of the energy keep their digits.
 
 mod conv;
+mod elementwise;
 mod matmul;
 mod sums;
 
@@ -12,6 +13,7 @@ use cubecl::{cmma::MmaDefinition, cuda::CudaRuntime, ir::MatrixIdent, prelude::*
 
 pub use self::{
     conv::{Convolution, Form, convolve},
+    elementwise::{combine, gelu_bends, gelu_with_slope},
     matmul::{Matrices, multiply},
     sums::column_products,
 };

@@ -9,11 +9,14 @@ use burn::{
     prelude::*,
     tensor::{DType, TensorPrimitive},
 };
+use cubecl::{client::ComputeClient, cuda::CudaRuntime, server::Handle};
 use shortrun_kernels::cuda::tensors::{self as kernels, Convolution, Matrices};
 
 pub(crate) use kernels::Form;
 
 use super::{Values, flat, tensor, values};
+
+type Client = ComputeClient<CudaRuntime>;
 
 /// The convolution of stride 1 of x `[n, c, h, w]`, or of the [`Form`] of stride 2.
 pub(crate) fn convolve<B: Backend>(
@@ -90,6 +93,54 @@ pub(crate) fn column_products<B: Backend>(
     let (first, second) = (first?, second?);
     let done = kernels::column_products(&first.client, first.handle.clone(), second.handle, shape);
     tensor(&first, done, [shape[0], 1, shape[2]])
+}
+
+/// `a_j by_a + b_j by_b` of rows a and b, with the example's own factors `[n, 1, units]`; b may be absent.
+pub(crate) fn combine<B: Backend>(
+    a: [&Tensor<B, 3>; 2],
+    b: Option<[&Tensor<B, 3>; 2]>,
+) -> Option<Tensor<B, 3>> {
+    let shape = a[0].dims();
+    let [n, _, units] = shape;
+    let fits = |[rows, by]: [&Tensor<B, 3>; 2]| rows.dims() == shape && by.dims() == [n, 1, units];
+    if !fits(a) || !b.is_none_or(fits) {
+        return None;
+    }
+    let like = of(a[0])?;
+    let handles = |[rows, by]: [&Tensor<B, 3>; 2]| {
+        let [rows, by] = [rows, by].map(|tensor| values(flat(tensor.clone())));
+        Some([rows?.handle, by?.handle])
+    };
+    let b = match b {
+        Some(b) => Some(handles(b)?),
+        None => None,
+    };
+    let done = kernels::combine(&like.client, shape, handles(a)?, b)?;
+    tensor(&like, done, shape)
+}
+
+/// GELU and its slope.
+pub(crate) fn gelu_with_slope<B: Backend, const D: usize>(
+    x: &Tensor<B, D>,
+) -> Option<[Tensor<B, D>; 2]> {
+    by_value(x, kernels::gelu_with_slope)
+}
+
+/// GELU's second and third derivatives.
+pub(crate) fn gelu_bends<B: Backend, const D: usize>(
+    x: &Tensor<B, D>,
+) -> Option<[Tensor<B, D>; 2]> {
+    by_value(x, kernels::gelu_bends)
+}
+
+fn by_value<B: Backend, const D: usize>(
+    x: &Tensor<B, D>,
+    work: impl Fn(&Client, Handle, usize) -> [Handle; 2],
+) -> Option<[Tensor<B, D>; 2]> {
+    let shape: [usize; D] = x.dims();
+    let like = values(flat(x.clone()))?;
+    let [first, second] = work(&like.client, like.handle.clone(), shape.iter().product());
+    Some([tensor(&like, first, shape)?, tensor(&like, second, shape)?])
 }
 
 /// As it lies there, in whatever order.

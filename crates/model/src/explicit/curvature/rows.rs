@@ -24,6 +24,10 @@ pub(super) fn directions<B: Backend>(rows: Tensor<B, 3>, range: Range<usize>) ->
 
 /// Every row times the example's own `[n, 1, units]`.
 pub(super) fn times<B: Backend>(rows: Tensor<B, 3>, by: Tensor<B, 3>) -> Tensor<B, 3> {
+    #[cfg(feature = "cuda")]
+    if let Some(done) = cuda::combine([&rows, &by], None) {
+        return done;
+    }
     rows * by
 }
 
@@ -31,6 +35,10 @@ pub(super) fn times<B: Backend>(rows: Tensor<B, 3>, by: Tensor<B, 3>) -> Tensor<
 pub(super) fn combine<B: Backend>(a: [Tensor<B, 3>; 2], b: [Tensor<B, 3>; 2]) -> Tensor<B, 3> {
     #[cfg(feature = "flex")]
     if let Some(done) = host::combine(a.each_ref(), b.each_ref()) {
+        return done;
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(done) = cuda::combine(a.each_ref(), Some(b.each_ref())) {
         return done;
     }
     let ([a, by_a], [b, by_b]) = (a, b);
