@@ -1,7 +1,7 @@
 //! Additive coupling.
 
 use burn::{module::Module, nn::conv::Conv2d, prelude::*, tensor::activation::relu};
-use shortrun_model::Init;
+use shortrun_model::{Init, conv};
 
 /// Half the channels, shifted by a network's view of the other half: `y_a = x_a`,
 /// `y_b = x_b + f(x_a)`. Its determinant is 1. (Dinh, Krueger and Bengio, 2015.)
@@ -41,8 +41,8 @@ impl<B: Backend> Coupling<B> {
     }
 
     fn shift(&self, a: Tensor<B, 4>) -> Tensor<B, 4> {
-        let hidden = relu(self.conv1.forward(a));
-        self.conv3.forward(relu(self.conv2.forward(hidden)))
+        let hidden = relu(same(&self.conv1, a));
+        same(&self.conv3, relu(same(&self.conv2, hidden)))
     }
 }
 
@@ -52,14 +52,21 @@ pub(super) fn halves<B: Backend>(x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>
     (x.clone().narrow(1, 0, half), x.narrow(1, half, half))
 }
 
+/// The convolution, by the faster kernels where there are some; the image keeps its size.
+pub(super) fn same<B: Backend>(layer: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [_, _, kernel, _] = layer.weight.dims();
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    conv(x, layer.weight.val(), bias, kernel / 2)
+}
+
 /// A 3x3 convolution that begins at zero.
 pub(super) fn zero_conv<B: Backend>(
     [inputs, outputs]: [usize; 2],
     init: &mut Init<'_, B>,
 ) -> Conv2d<B> {
-    let mut conv = init.conv([inputs, outputs], 3, 1);
+    let mut layer = init.conv([inputs, outputs], 3, 1);
     let shape = [outputs, inputs, 3, 3];
-    conv.weight = init.given(vec![0.0; outputs * inputs * 9], shape);
-    conv.bias = Some(init.given(vec![0.0; outputs], [outputs]));
-    conv
+    layer.weight = init.given(vec![0.0; outputs * inputs * 9], shape);
+    layer.bias = Some(init.given(vec![0.0; outputs], [outputs]));
+    layer
 }

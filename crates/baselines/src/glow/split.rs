@@ -3,7 +3,7 @@
 use burn::{module::Module, nn::conv::Conv2d, prelude::*};
 use shortrun_model::Init;
 
-use super::coupling::{halves, zero_conv};
+use super::coupling::{halves, same, zero_conv};
 
 /// Takes the second half of the channels out of the flow, as noise given the first half:
 /// `e = (x_b - mu(x_a)) exp(-s(x_a))`, with mu and s from one convolution that begins at zero.
@@ -26,7 +26,7 @@ impl<B: Backend> Split<B> {
     /// `[n, c, h, w]` to twice `[n, c / 2, h, w]` and `[n]`
     pub fn forward(&self, x: Tensor<B, 4>) -> (Tensor<B, 4>, Tensor<B, 4>, Tensor<B, 1>) {
         let (kept, out) = halves(x);
-        let (mean, log_scale) = halves(self.conv.forward(kept.clone()));
+        let (mean, log_scale) = halves(same(&self.conv, kept.clone()));
         let noise = (out - mean) * (-log_scale.clone()).exp();
         let logs: Tensor<B, 2> = log_scale.flatten(1, 3);
         (kept, noise, -logs.sum_dim(1).squeeze_dim::<1>(1))
@@ -34,7 +34,7 @@ impl<B: Backend> Split<B> {
 
     /// The inverse of [`forward`](Self::forward).
     pub fn inverse(&self, kept: Tensor<B, 4>, noise: Tensor<B, 4>) -> Tensor<B, 4> {
-        let (mean, log_scale) = halves(self.conv.forward(kept.clone()));
+        let (mean, log_scale) = halves(same(&self.conv, kept.clone()));
         Tensor::cat(vec![kept, noise * log_scale.exp() + mean], 1)
     }
 }
