@@ -1,5 +1,5 @@
-//! The command line: `shortrun train | sweep | compare | reconstruct | inpaint | hierarchy | sample | fid |
-//! likelihood | calibrate | info | export | trace | step-size | report | selftest`.
+//! The command line: `shortrun train | sweep | compare | reconstruct | inpaint | hierarchy | sample |
+//! fid | likelihood | calibrate | info | export | trace | step-size | report | selftest | bench`.
 
 /// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
 macro_rules! out {
@@ -17,6 +17,7 @@ macro_rules! err {
     }};
 }
 
+mod bench;
 mod calibrate;
 mod compare;
 mod export;
@@ -98,6 +99,8 @@ enum Command {
     /// Check a backend's numbers against automatic differentiation on the CPU.
     #[cfg(feature = "flex")]
     Selftest(selftest::SelftestArgs),
+    /// Time the chain, the learning step and the step-size objective on random images.
+    Bench(bench::BenchArgs),
 }
 
 /// Reads the arguments, does what they say, and gives the exit code.
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => args.reporting.run(args),
         #[cfg(feature = "flex")]
         Command::Selftest(args) => args.reporting.run_and_judge(args, selftest::Report::exit),
+        Command::Bench(args) => args.reporting.run(args),
     };
     finish(result)
 }

@@ -10,10 +10,13 @@ use burn::{
 };
 use clap::Args;
 use serde::Serialize;
-use shortrun_langevin::{EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize};
+use shortrun_langevin::{
+    Curvature, EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize, StepSizes,
+};
 use shortrun_model::{
     Generator, GeneratorConfig, MultiLayerGenerator, Observation, Preset, TapePosterior,
 };
+use shortrun_stepsize_vi::{MemoryBudget, Model, Objective, Problem};
 
 use super::{Exit, Failure, options::at_least_one, reporting::Reporting};
 use crate::backend::OnBackend;
@@ -21,6 +24,10 @@ use crate::backend::OnBackend;
 /// Relative errors allowed where operands are float32, and where they may be bf16.
 const FLOAT32: f64 = 1e-3;
 const BF16: f64 = 3e-2;
+/// What is in float32, or as good as that, on every backend.
+const HESSIAN: &str = "hessian";
+const OBJECTIVE: &str = "exact objective";
+const SLOPE: &str = "slope of the objective";
 /// Langevin steps of the chain that is compared.
 const STEPS: usize = 5;
 
@@ -94,10 +101,13 @@ struct Numbers {
     ends: Vec<f32>,
     chain_energies: Vec<f32>,
     weights: Vec<f32>,
+    hessian: Vec<f32>,
+    objective: Vec<f32>,
+    slope: Vec<f32>,
 }
 
 impl Numbers {
-    fn parts(&self) -> [(&'static str, &[f32]); 6] {
+    fn parts(&self) -> [(&'static str, &[f32]); 9] {
         [
             ("energy", &self.energies),
             ("latent gradient", &self.gradients),
@@ -105,6 +115,9 @@ impl Numbers {
             ("end of a chain", &self.ends),
             ("energies along a chain", &self.chain_energies),
             ("weight gradient", &self.weights),
+            (HESSIAN, &self.hessian),
+            (OBJECTIVE, &self.objective),
+            (SLOPE, &self.slope),
         ]
     }
 }
@@ -175,7 +188,11 @@ fn numbers<B: Backend>(
     };
     generator.visit(&mut collect);
     let generated = <MultiLayerGenerator<B> as Generator<B>>::forward(&generator.valid(), start);
+    let [hessian, objective, slope] = derivatives::<B>(&generator, device)?;
     Ok(Numbers {
+        hessian,
+        objective,
+        slope,
         energies: host(energies),
         gradients: host(gradients),
         images: host(generated),
@@ -183,6 +200,33 @@ fn numbers<B: Backend>(
         chain_energies: host(run.energy),
         weights: collect.found,
     })
+}
+
+/// Second and third derivatives: the Hessian of one image's energy, and the exact step-size objective
+/// and its slope.
+fn derivatives<B: Backend>(
+    generator: &MultiLayerGenerator<Autodiff<B>>,
+    device: &B::Device,
+) -> Result<[Vec<f32>; 3], Failure> {
+    let [c, h, w] = generator.config().image_shape();
+    let image = key(Purpose::Samples).normal::<B, 4>([1, c, h, w], 0, device);
+    let observation =
+        Observation::new(image.tanh(), 0.3).map_err(|error| Failure::Other(error.to_string()))?;
+    let Some(curvature) = generator.curvature(observation) else {
+        return Err(Failure::Other("no second derivatives".to_owned()));
+    };
+    let shape = [1, generator.config().latents.dim()];
+    let problem = Problem::drawn(key(Purpose::StepSize), shape, STEPS, device)?;
+    let model = Model::with_curvature(&curvature, MemoryBudget::default());
+    let sizes: StepSizes = StepSize::from_eta(0.05)?.into();
+    let hessian = curvature.hessian(problem.start().clone(), shape[1]);
+    let found = Objective::Exact.slope(&model, &problem, &sizes)?;
+    let slope = found.by_log_drift(&sizes);
+    Ok([
+        host(hessian),
+        vec![found.evaluation.mean() as f32],
+        slope.iter().map(|slope| *slope as f32).collect(),
+    ])
 }
 
 /// `|found - wanted| / |wanted|`
@@ -235,6 +279,10 @@ impl OnBackend for SelftestArgs {
                     .zip(again.parts())
                     .zip(wanted.parts())
                 {
+                    let limit = match what {
+                        HESSIAN | OBJECTIVE | SLOPE => FLOAT32,
+                        _ => limit,
+                    };
                     check(what, relative_error(found, wanted), limit);
                     let pairs = found.iter().zip(again);
                     differing += pairs.filter(|(a, b)| a.to_bits() != b.to_bits()).count();

@@ -141,12 +141,16 @@ impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
         };
         if learned.skipped.is_none() {
             let mut tape = loss.backward();
-            let for_generator = self.generator.gradients(&mut tape, measure);
-            let for_network = self.network.gradients(&mut tape, measure);
+            let for_generator = self.generator.gradients(&mut tape);
+            let for_network = self.network.gradients(&mut tape);
+            let sizes = [
+                self.generator.size(&for_generator),
+                self.network.size(&for_network),
+            ];
             if let Some(measured) = &mut learned.measured {
-                measured.weight_gradient = (for_generator.square() + for_network.square()).sqrt();
+                measured.weight_gradient = (sizes[0].square + sizes[1].square).sqrt();
             }
-            if for_generator.is_finite() && for_network.is_finite() {
+            if sizes.iter().all(|size| size.finite) {
                 self.generator.step(rate, for_generator);
                 self.network.step(rate, for_network);
                 return Ok(learned);

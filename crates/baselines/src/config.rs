@@ -99,13 +99,17 @@ impl MethodName {
         }
     }
 
-    /// What it is usually run with instead of these settings.
+    /// What it is usually run with instead of these settings. None but the short run tunes its
+    /// step size.
     pub fn training(self, usual: &TrainConfig) -> TrainConfig {
-        match self {
+        let mut config = match self {
+            Self::ShortRun => return usual.clone(),
             Self::Abp => AbpConfig::default().over(usual),
             Self::Mcmc => McmcConfig::default().over(usual),
             _ => usual.clone(),
-        }
+        };
+        config.step_size.every = 0;
+        config
     }
 }
 

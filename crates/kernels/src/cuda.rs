@@ -5,6 +5,7 @@
 //! the way back needs (GELU's slopes) and what the heads' linear layers multiply goes through global
 //! memory. `docs/GPU.md` has the measurements.
 
+mod adam;
 mod conv;
 mod gather;
 mod learn;
@@ -16,6 +17,7 @@ mod pack;
 mod plan;
 mod program;
 mod shape;
+pub mod tensors;
 mod weights;
 
 use std::{
@@ -34,6 +36,7 @@ use self::{
 };
 
 pub use self::{
+    adam::{AdamStep, adam, sums as gradient_sums},
     noise::NoiseStream,
     shape::{Scale, Shape},
 };
@@ -198,6 +201,12 @@ impl Network {
             bias: gather(bias, 4),
             biases: bias.1,
         }
+    }
+
+    /// As [`pack`](Self::pack), from the weights one tensor after the other, each with its number of
+    /// values.
+    pub fn pack_parts(&self, parts: &[(Handle, usize)]) -> Packed {
+        self.pack(gather::join(&self.client, parts))
     }
 
     /// Runs a chain from `start` `[images, d]`: its end `[images, d]`, and the energies before each

@@ -17,6 +17,7 @@
 //! # Ok::<(), shortrun_model::ConfigError>(())
 //! ```
 
+mod adam;
 mod block;
 mod config;
 mod conv_gelu;
@@ -39,6 +40,7 @@ mod tape;
 mod top_down;
 mod weights;
 
+pub use adam::{AdamUpdate, gradient_sums};
 pub use block::{Block, Project, Refine};
 pub use config::{
     Architecture, ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm,

@@ -1,5 +1,7 @@
 //! The exact objective, and its exact gradient by one sweep back along the chain.
 
+use std::{collections::VecDeque, thread::ScopedJoinHandle};
+
 use burn::prelude::*;
 use rayon::prelude::*;
 use shortrun_langevin::{Curvature, StepSizes};
@@ -24,20 +26,21 @@ pub(crate) fn evaluate<B: Backend>(
     let path = Path::run(model, problem, sizes)?;
     let d = problem.dim();
     let mut steps = Vec::with_capacity(problem.steps());
-    let mut waiting = None;
     if path.all_exploded() {
         steps = exploded(problem);
     } else {
-        for k in 0..problem.steps() {
-            // The device works on step k while the host takes step k - 1 apart.
-            let (hessian, before) = alongside(
-                || host(curvature.hessian(path.positions[k].clone(), rows)),
-                waiting.take().map(|job| move || determinants(job, d)),
-            );
-            steps.extend(before.transpose()?);
-            waiting = Some((hessian, roots(sizes, k, d)));
-        }
-        steps.extend(waiting.map(|job| determinants(job, d)).transpose()?);
+        let found = |of_step: Result<_, _>| -> Result<(), ObjectiveError> {
+            steps.push(of_step?);
+            Ok(())
+        };
+        let hessians = |k: usize| (host(curvature.hessian(path.positions[k].clone(), rows)), k);
+        alongside(
+            0..problem.steps(),
+            problem.examples(),
+            hessians,
+            |(hessians, k)| determinants(&hessians, &roots(sizes, k, d)),
+            found,
+        )?;
     }
     let cost = problem.examples() * (problem.steps() * (1 + 2 * d) + 1);
     Ok(evaluation(problem, &path, steps, cost))
@@ -48,31 +51,43 @@ fn exploded<B: Backend>(problem: &Problem<B>) -> Vec<Vec<Determinant>> {
     vec![vec![Determinant::EXPLODED; problem.examples()]; problem.steps()]
 }
 
-/// A Hessian for each example, and the roots of the step sizes at that step.
-type Job = (Vec<f64>, Vec<f64>);
-
-fn determinants((hessians, roots): Job, d: usize) -> Result<Vec<Determinant>, ObjectiveError> {
+/// Of the examples' Hessians, `[n, d, d]`.
+fn determinants(hessians: &[f64], roots: &[f64]) -> Result<Vec<Determinant>, ObjectiveError> {
+    let d = roots.len();
     hessians
         .par_chunks_exact(d * d)
-        .map(|hessian| Factor::new(hessian, &roots).determinant())
+        .map(|hessian| Factor::new(hessian, roots).determinant())
         .collect()
 }
 
-/// Runs the second, if there is one, on a thread of its own.
-fn alongside<A, R: Send>(
-    here: impl FnOnce() -> A,
-    there: Option<impl FnOnce() -> R + Send>,
-) -> (A, Option<R>) {
-    let Some(there) = there else {
-        return (here(), None);
-    };
+/// For each of `order`: `device` here, `host` with what that made on a thread of its own, and `found`
+/// here again with the result, in order. The device works on a step while the host takes those before
+/// it apart: as many as there are threads for, `examples` of them for each step.
+fn alongside<A: Send, R: Send>(
+    order: impl Iterator<Item = usize>,
+    examples: usize,
+    device: impl Fn(usize) -> A,
+    host: impl Fn(A) -> R + Sync,
+    mut found: impl FnMut(R) -> Result<(), ObjectiveError>,
+) -> Result<(), ObjectiveError> {
+    let room = (rayon::current_num_threads() / examples.max(1)).max(1);
+    let host = &host;
     std::thread::scope(|scope| {
-        let worker = scope.spawn(there);
-        let found = here();
-        match worker.join() {
-            Ok(result) => (found, Some(result)),
+        let mut waiting = VecDeque::new();
+        let mut take = |worker: ScopedJoinHandle<'_, R>| match worker.join() {
+            Ok(result) => found(result),
             Err(panic) => std::panic::resume_unwind(panic),
+        };
+        for k in order {
+            let made = device(k);
+            if waiting.len() == room
+                && let Some(first) = waiting.pop_front()
+            {
+                take(first)?;
+            }
+            waiting.push_back(scope.spawn(move || host(made)));
         }
+        waiting.into_iter().try_for_each(take)
     })
 }
 
@@ -84,7 +99,7 @@ fn alongside<A, R: Send>(
 /// λ_k = Aᵀ λ_{k+1} + ∇_e tr(A⁻¹ S H(e)) at e_k, with A⁻¹ S held fixed
 /// ```
 ///
-/// One step is worked on at a time, so memory does not grow with K.
+/// No more steps are worked on at a time than there are threads, so memory does not grow with K.
 pub(crate) fn slope<B: Backend>(
     model: &Model<'_, B>,
     problem: &Problem<B>,
@@ -100,14 +115,19 @@ pub(crate) fn slope<B: Backend>(
     if path.all_exploded() {
         steps = exploded(problem);
     } else {
-        for k in (0..problem.steps()).rev() {
-            let back = StepBack::new(curvature, problem, &path, sizes, k, rows)?;
+        let hessians = |k: usize| (k, host(curvature.hessian(path.positions[k].clone(), rows)));
+        let work = |(k, hessians)| StepBack::new(problem, hessians, roots(sizes, k, d), k);
+        let found = |back: Result<StepBack, _>| {
+            let mut back: StepBack = back?;
+            back.add_derivatives(curvature, problem, &path, rows);
             for (i, adjoint) in adjoint.chunks_exact(d).enumerate() {
-                slopes.add(k, &back.slope(i, adjoint));
+                slopes.add(back.k, &back.slope(i, adjoint));
             }
             adjoint = back.adjoint(&adjoint);
             steps.push(back.determinants);
-        }
+            Ok(())
+        };
+        alongside((0..problem.steps()).rev(), n, hessians, work, found)?;
         steps.reverse();
     }
     // The third derivative counts as two further products for each direction.
@@ -117,9 +137,12 @@ pub(crate) fn slope<B: Backend>(
 
 /// One step of the sweep, for all examples.
 struct StepBack {
+    k: usize,
     d: usize,
     roots: Vec<f64>,
     hessians: Vec<f64>,
+    /// `A⁻¹ S`, `[n, d, d]`, until they are with the device.
+    weights: Vec<f64>,
     /// `∇U(e_k)`, `[n, d]`.
     gradients: Vec<f64>,
     /// `n_k`, `[n, d]`.
@@ -132,18 +155,14 @@ struct StepBack {
 }
 
 impl StepBack {
+    /// What the Hessians `[n, d, d]` of step k give.
     fn new<B: Backend>(
-        curvature: &dyn Curvature<B>,
         problem: &Problem<B>,
-        path: &Path<B>,
-        sizes: &StepSizes,
+        hessians: Vec<f64>,
+        roots: Vec<f64>,
         k: usize,
-        rows: usize,
     ) -> Result<Self, ObjectiveError> {
         let (n, d) = (problem.examples(), problem.dim());
-        let position = path.positions[k].clone();
-        let roots = roots(sizes, k, d);
-        let hessians = host(curvature.hessian(position.clone(), rows));
         let inverses: Vec<Option<Inverse>> = hessians
             .par_chunks_exact(d * d)
             .map(|hessian| Factor::new(hessian, &roots).inverse())
@@ -159,17 +178,38 @@ impl StepBack {
                 determinants[i] = inverse.determinant;
             }
         }
-        let weights = device(&weights, [n, d, d], &position.device());
         Ok(Self {
-            third: host(curvature.trace_gradient(position, weights, rows)),
-            gradients: host(path.gradients[k].clone()),
-            noise: host(problem.noise(k)),
+            k,
             d,
             roots,
             hessians,
+            weights,
+            gradients: Vec::new(),
+            noise: Vec::new(),
+            third: Vec::new(),
             traces,
             determinants,
         })
+    }
+
+    /// What the device knows.
+    fn add_derivatives<B: Backend>(
+        &mut self,
+        curvature: &dyn Curvature<B>,
+        problem: &Problem<B>,
+        path: &Path<B>,
+        rows: usize,
+    ) {
+        let (n, d) = (problem.examples(), self.d);
+        let position = path.positions[self.k].clone();
+        let weights = device(
+            &std::mem::take(&mut self.weights),
+            [n, d, d],
+            &position.device(),
+        );
+        self.third = host(curvature.trace_gradient(position, weights, rows));
+        self.gradients = host(path.gradients[self.k].clone());
+        self.noise = host(problem.noise(self.k));
     }
 
     /// `dF/ds` of example i in each dimension.

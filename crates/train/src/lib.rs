@@ -5,6 +5,7 @@
 //! A [`Session`] does this inside a [`RunFolder`], with metrics, pictures and checkpoints, and can
 //! be resumed bit-exactly.
 
+mod adam;
 mod checkpoint;
 mod config;
 mod error;
@@ -29,7 +30,7 @@ pub use invocation::{Evaluated, Invocation};
 pub use learned::{Learned, Measured, Skip};
 pub use method::{Density, DensityKind, Method, Parameters, Samples};
 pub use metrics::{Evaluation, Metrics, MetricsLog, Record, seconds_trained};
-pub use optimised::{Gradients, Optimised, WeightGradients};
+pub use optimised::{Gradients, Optimised, Size, WeightGradients};
 pub use progress::Progress;
 pub use schedule::{LearningRate, Sigma};
 pub use session::{Ending, Session, Stop, Summary};

@@ -3,14 +3,14 @@
 use burn::{
     backend::Autodiff,
     module::{AutodiffModule, ModuleVisitor, Param},
-    optim::{
-        Adam, AdamConfig as BurnAdamConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor,
-    },
+    optim::{GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
     prelude::*,
     tensor::backend::AutodiffBackend,
 };
 
-use crate::{AdamConfig, Checkpoint, CheckpointFile, TrainError};
+use shortrun_model::gradient_sums;
+
+use crate::{AdamConfig, Checkpoint, CheckpointFile, TrainError, adam::Adam};
 
 /// The tape's gradients of a loss.
 pub type Gradients<B> = <Autodiff<B> as AutodiffBackend>::Gradients;
@@ -24,70 +24,49 @@ pub struct Optimised<B: Backend, M: AutodiffModule<Autodiff<B>>> {
 }
 
 /// The gradients of one module's weights.
-pub struct WeightGradients {
-    gradients: GradientsParams,
-    square: f64,
-    finite: bool,
-}
+pub struct WeightGradients(GradientsParams);
 
-impl WeightGradients {
-    /// The sum of the squares of all entries; 0 if it was not measured.
-    pub fn square(&self) -> f64 {
-        self.square
-    }
-
+/// What is known of gradients as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// The sum of the squares of all entries.
+    pub square: f64,
     /// Whether all entries are finite numbers.
-    pub fn is_finite(&self) -> bool {
-        self.finite
-    }
+    pub finite: bool,
 }
 
 impl<B: Backend, M: AutodiffModule<Autodiff<B>>> Optimised<B, M> {
     /// A module with a fresh optimiser.
     pub fn new(name: &'static str, module: M, adam: &AdamConfig) -> Self {
-        let adam = BurnAdamConfig::new()
-            .with_beta_1(adam.beta1)
-            .with_beta_2(adam.beta2)
-            .with_epsilon(adam.epsilon);
         Self {
             module,
-            optimiser: adam.init(),
+            optimiser: Adam::new(*adam).optimiser(),
             name,
         }
     }
 
-    /// Takes this module's gradients from the tape's; with `measure`, their size as well.
-    pub fn gradients(&self, tape: &mut Gradients<B>, measure: bool) -> WeightGradients {
-        let gradients = GradientsParams::from_module(tape, &self.module);
-        let sums = |of: fn(Tensor<B, 1>) -> Tensor<B, 1>| {
-            let mut sums = GradientSums {
-                gradients: &gradients,
-                of,
-                sums: Vec::new(),
-            };
-            self.module.visit(&mut sums);
-            match sums.sums {
-                sums if sums.is_empty() => Vec::new(),
-                sums => crate::host(Tensor::cat(sums, 0)),
-            }
+    /// Takes this module's gradients from the tape's.
+    pub fn gradients(&self, tape: &mut Gradients<B>) -> WeightGradients {
+        WeightGradients(GradientsParams::from_module(tape, &self.module))
+    }
+
+    /// How large its gradients are: waits for the device.
+    pub fn size(&self, gradients: &WeightGradients) -> Size {
+        let mut flat = Flat {
+            gradients: &gradients.0,
+            found: Vec::new(),
         };
-        let square = match measure {
-            true => sums(Tensor::square).into_iter().map(f64::from).sum(),
-            false => 0.0,
-        };
-        let finite = sums(|gradient| gradient).iter().all(|sum| sum.is_finite());
-        WeightGradients {
-            gradients,
-            square,
-            finite,
+        self.module.visit(&mut flat);
+        let sums = gradient_sums::<B>(&flat.found);
+        Size {
+            square: sums.iter().map(|[_, square]| square).sum(),
+            finite: sums.iter().all(|[sum, _]| sum.is_finite()),
         }
     }
 
     /// One step of Adam.
     pub fn step(&mut self, rate: f64, gradients: WeightGradients) {
-        self.module = self
-            .optimiser
-            .step(rate, self.module.clone(), gradients.gradients);
+        self.module = self.optimiser.step(rate, self.module.clone(), gradients.0);
     }
 
     /// The files of a checkpoint.
@@ -121,17 +100,16 @@ fn optimiser_file(name: &str) -> String {
     format!("{name}.optimiser.bin")
 }
 
-/// Collects one number from each weight's gradient: the sum of a function of its entries.
-struct GradientSums<'a, B: Backend> {
+/// Collects the gradients, each value by value.
+struct Flat<'a, B: Backend> {
     gradients: &'a GradientsParams,
-    of: fn(Tensor<B, 1>) -> Tensor<B, 1>,
-    sums: Vec<Tensor<B, 1>>,
+    found: Vec<Tensor<B, 1>>,
 }
 
-impl<B: Backend> ModuleVisitor<Autodiff<B>> for GradientSums<'_, B> {
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for Flat<'_, B> {
     fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<Autodiff<B>, D>>) {
         if let Some(gradient) = self.gradients.get::<B, D>(weight.id) {
-            self.sums.push((self.of)(gradient.flatten(0, D - 1)).sum());
+            self.found.push(gradient.flatten(0, D - 1));
         }
     }
 }

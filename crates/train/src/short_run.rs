@@ -10,7 +10,7 @@ use shortrun_model::{Generator, Learnable, Observation};
 
 use crate::{
     Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Parameters, Samples, Skip,
-    State, TrainConfig, TrainError, Tuned, Tuning, host, tuning::Tuner,
+    State, TrainConfig, TrainError, Tuned, Tuning, WeightGradients, host, tuning::Tuner,
 };
 
 const CHAINS: &str = "chains.bin";
@@ -55,6 +55,27 @@ impl<B: Backend, G: Learnable<B>> ShortRunMethod<B, G> {
             Tensor::from_inner(latents),
             &Observation::from_inner(observation),
         )
+    }
+
+    /// The gradient of the mean of the energies in all weights.
+    fn gradients(&self, energies: Tensor<Autodiff<B>, 1>) -> WeightGradients {
+        self.generator.gradients(&mut energies.mean().backward())
+    }
+
+    /// One update of the weights at given latents `[n, d]`; false, and no update, if the gradient is
+    /// not finite.
+    pub fn update(
+        &mut self,
+        latents: Tensor<B, 2>,
+        observation: Observation<B>,
+        rate: f64,
+    ) -> bool {
+        let gradients = self.gradients(self.energy(latents, observation));
+        let finite = self.generator.size(&gradients).finite;
+        if finite {
+            self.generator.step(rate, gradients);
+        }
+        finite
     }
 
     /// The chains, with their diagnostics if `measure`.
@@ -166,8 +187,12 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
         let step_sizes = state.step_sizes(&self.config, iteration);
         let observation = Observation::new(images, sigma)?;
         let run = self.infer(iteration, &observation, places, &step_sizes, measure)?;
-        let (latents, energies) = (run.latents, host(run.energy));
+        let latents = run.latents;
         let [n, dim] = latents.dims();
+        let energy = self.energy(latents.clone(), observation.clone());
+        // The device goes back through the generator while the host waits for the energies.
+        let mut gradients = self.gradients(energy.clone());
+        let energies = host(run.energy);
         let values: usize = observation.images().dims()[1..].iter().product();
 
         let mut learned = Learned {
@@ -186,10 +211,9 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
             });
         }
 
-        let mut energy = self.energy(latents.clone(), observation.clone());
-        let ends = host(energy.clone().inner());
-        learned.loss = mean(&ends);
-        let energies = [energies, ends].concat();
+        let found = host(energy.inner());
+        learned.loss = mean(&found);
+        let energies = [energies.as_slice(), &found].concat();
         let (kept, skipped) = self.judge(&energies, n, dim);
         learned.diverged = 1.0 - kept.len() as f64 / n as f64;
         learned.skipped = skipped;
@@ -203,19 +227,19 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
             let rows = Tensor::<B, 1, Int>::from_data(rows.as_slice(), &self.device);
             ends = ends.select(0, rows.clone());
             let images = observation.images().clone().select(0, rows);
-            energy = self.energy(ends.clone(), Observation::new(images, sigma)?);
+            gradients = self.gradients(self.energy(ends.clone(), Observation::new(images, sigma)?));
+            learned.loss = kept.iter().map(|row| f64::from(found[*row])).sum::<f64>();
+            learned.loss /= kept.len() as f64;
         }
-        let loss = energy.mean();
-        learned.loss = host(loss.clone().inner())[0].into();
         learned.skipped = Skip::of_loss(learned.loss, values, sigma);
         if learned.skipped.is_some() {
             return Ok(learned);
         }
-        let gradients = self.generator.gradients(&mut loss.backward(), measure);
+        let size = self.generator.size(&gradients);
         if let Some(measured) = &mut learned.measured {
-            measured.weight_gradient = gradients.square().sqrt();
+            measured.weight_gradient = size.square.sqrt();
         }
-        if !gradients.is_finite() {
+        if !size.finite {
             learned.skipped = Some(Skip::Gradient);
             return Ok(learned);
         }

@@ -109,14 +109,15 @@ impl<B: Backend, G: Learnable<B>> Method<B> for GloMethod<B, G> {
         let mut tape = loss.backward();
         // The loss is a mean; each latent follows its own image's.
         let slope = leaf.grad(&tape).unwrap_or_else(|| before.zeros_like()) * places.len() as f64;
-        let gradients = self.generator.gradients(&mut tape, measure);
+        let gradients = self.generator.gradients(&mut tape);
+        let size = self.generator.size(&gradients);
         let norms = host(slope.clone().square().sum_dim(1).sqrt());
         learned.measured = measure.then(|| Measured {
             mse: host(error)[0].into(),
-            weight_gradient: gradients.square().sqrt(),
+            weight_gradient: size.square.sqrt(),
             latent_gradient: norms.iter().map(|v| f64::from(*v)).sum::<f64>() / norms.len() as f64,
         });
-        if gradients.is_finite() && norms.iter().all(|norm| norm.is_finite()) {
+        if size.finite && norms.iter().all(|norm| norm.is_finite()) {
             self.generator.step(rate, gradients);
             let after = before - slope * self.settings.latent_rate;
             self.latents.set(places, after);

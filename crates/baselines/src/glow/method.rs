@@ -140,13 +140,14 @@ impl<B: Backend> Method<B> for GlowMethod<B> {
             });
             return Ok(learned);
         }
-        let gradients = self.flow.gradients(&mut loss.backward(), measure);
+        let gradients = self.flow.gradients(&mut loss.backward());
+        let size = self.flow.size(&gradients);
         learned.measured = measure.then(|| Measured {
             mse: f64::NAN,
-            weight_gradient: gradients.square().sqrt(),
+            weight_gradient: size.square.sqrt(),
             latent_gradient: f64::NAN,
         });
-        if gradients.is_finite() {
+        if size.finite {
             self.flow.step(rate, gradients);
         } else {
             learned.skipped = Some(Skip::Gradient);

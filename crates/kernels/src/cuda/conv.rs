@@ -30,6 +30,29 @@ pub(super) const TILE: usize = SIDE * SIDE * PITCH;
 /// Vectors of 8 in a ring slot: one column of taps, 16 input channels, 64 output channels.
 pub(super) const SLOT: usize = 5 * 128;
 
+/// Which of a warp's rows of pixels, its border included, are not zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Rows {
+    pub(super) begin: usize,
+    pub(super) end: usize,
+}
+
+impl Rows {
+    /// Four rows and a border of two above and below.
+    pub(super) const ALL: Self = Self { begin: 0, end: 8 };
+    /// Three rows and as much of a border.
+    pub(super) const HEAD: Self = Self { begin: 0, end: 7 };
+    /// Four rows and a border of one.
+    pub(super) const KERNEL3: Self = Self { begin: 0, end: 6 };
+    /// Of a map with a border of four, for the first and the last warps' rows.
+    pub(super) const LOWER: Self = Self { begin: 4, end: 8 };
+    pub(super) const UPPER: Self = Self { begin: 0, end: 4 };
+
+    fn has(&self, row: usize) -> bool {
+        (self.begin..self.end).contains(&row)
+    }
+}
+
 /// Zeros, for four rows of pixels and 32 channels.
 #[cube]
 pub(super) fn zero_accumulators() -> Accumulators {
@@ -124,6 +147,7 @@ pub(super) fn convolve<E: Float>(
     round: u32,
     #[comptime] ks: usize,
     #[comptime] r: usize,
+    #[comptime] rows: Rows,
 ) {
     let total = comptime!(ks as u32 * 4);
     let b_base = half * 64 + lane;
@@ -143,7 +167,8 @@ pub(super) fn convolve<E: Float>(
             full.index(k).wait_parity(turn & 1);
             let mut pixels = Sequence::<Array<V2<E>>>::new();
             #[unroll]
-            for i in 0..comptime!(r + ks - 1) {
+            for i in 0..comptime!(rows.end - rows.begin) {
+                let i = comptime!(i + rows.begin);
                 let o = origin + dx * PITCH + comptime!(i * SIDE * PITCH + k * 2);
                 pixels.push(def.load_matrix::<_, Const<2>>(
                     &tiles.slice(o, o + 1),
@@ -171,10 +196,12 @@ pub(super) fn convolve<E: Float>(
                     b1[1] = b[3];
                     #[unroll]
                     for i in 0..r {
-                        let at = comptime!(i * 4 + block * 2);
-                        let a = pixels.index(comptime!(i + dy));
-                        def.execute_inplace(a, &b0, acc.index_mut(at));
-                        def.execute_inplace(a, &b1, acc.index_mut(comptime!(at + 1)));
+                        if comptime!(rows.has(i + dy)) {
+                            let at = comptime!(i * 4 + block * 2);
+                            let a = pixels.index(comptime!(i + dy - rows.begin));
+                            def.execute_inplace(a, &b0, acc.index_mut(at));
+                            def.execute_inplace(a, &b1, acc.index_mut(comptime!(at + 1)));
+                        }
                     }
                 }
             }

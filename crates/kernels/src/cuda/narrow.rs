@@ -134,7 +134,10 @@ pub(super) fn narrow_down<E: Float>(
                 for i in 0..2usize {
                     let a = pixels.index(comptime!(i + dy));
                     def.execute_inplace(a, &b0, acc.index_mut(comptime!(i * 2)));
-                    def.execute_inplace(a, &b1, acc.index_mut(comptime!(i * 2 + 1)));
+                    // Seeds have four channels: the upper eight are for the image.
+                    if comptime!(ks != 5) {
+                        def.execute_inplace(a, &b1, acc.index_mut(comptime!(i * 2 + 1)));
+                    }
                 }
             }
         }

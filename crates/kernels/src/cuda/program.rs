@@ -11,7 +11,7 @@ use cubecl::{
 
 use super::{
     conv::{
-        Fragments, PITCH, SIDE, SLOT, TILE, V2, V8, WARPS, convolve, finish, gelu_with_slope,
+        Fragments, PITCH, Rows, SIDE, SLOT, TILE, V2, V8, WARPS, convolve, finish, gelu_with_slope,
         pairs, prefetch, whole, zero_accumulators,
     },
     narrow::{NARROW_PITCH, NARROW_TILE, narrow_down, widen},
@@ -64,8 +64,9 @@ pub(super) fn run_program<E: Float>(
     let tid = UNIT_POS as usize;
     let lane = UNIT_POS_PLANE as usize;
     let warp = tid / 32;
-    let group = warp % 4;
-    let half = warp / 4;
+    // Warps that share a scheduler have rows two groups apart, so that its work is like the others'.
+    let group = warp / 2;
+    let half = warp % 2;
     let image = CUBE_POS;
     let size = control[op::SIZE] as usize;
     let dim = control[op::LATENTS] as usize;
@@ -259,6 +260,7 @@ pub(super) fn run_program<E: Float>(
                     round,
                     5usize,
                     3usize,
+                    Rows::HEAD,
                 );
                 round += 5;
             } else if kind == op::CONV5 {
@@ -320,22 +322,62 @@ pub(super) fn run_program<E: Float>(
                             );
                         }
                     }
-                    convolve::<E>(
-                        &def,
-                        weights5,
-                        &full,
-                        &empty,
-                        &mut ring,
-                        &tiles,
-                        &mut acc,
-                        tile + origin5,
-                        half,
-                        lane,
-                        weights_at + chunk * 400,
-                        round,
-                        5usize,
-                        4usize,
-                    );
+                    // A head's map has a border of four: the outer warps' outer rows are zeros.
+                    if chunks != 0 && group == 0 {
+                        convolve::<E>(
+                            &def,
+                            weights5,
+                            &full,
+                            &empty,
+                            &mut ring,
+                            &tiles,
+                            &mut acc,
+                            tile + origin5,
+                            half,
+                            lane,
+                            weights_at + chunk * 400,
+                            round,
+                            5usize,
+                            4usize,
+                            Rows::LOWER,
+                        );
+                    } else if chunks != 0 && group == 3 {
+                        convolve::<E>(
+                            &def,
+                            weights5,
+                            &full,
+                            &empty,
+                            &mut ring,
+                            &tiles,
+                            &mut acc,
+                            tile + origin5,
+                            half,
+                            lane,
+                            weights_at + chunk * 400,
+                            round,
+                            5usize,
+                            4usize,
+                            Rows::UPPER,
+                        );
+                    } else {
+                        convolve::<E>(
+                            &def,
+                            weights5,
+                            &full,
+                            &empty,
+                            &mut ring,
+                            &tiles,
+                            &mut acc,
+                            tile + origin5,
+                            half,
+                            lane,
+                            weights_at + chunk * 400,
+                            round,
+                            5usize,
+                            4usize,
+                            Rows::ALL,
+                        );
+                    }
                     round += 5;
                 }
             } else if kind == op::CONV3 {
@@ -354,6 +396,7 @@ pub(super) fn run_program<E: Float>(
                     round,
                     3usize,
                     4usize,
+                    Rows::KERNEL3,
                 );
                 round += 3;
             } else if kind == op::PROJECT {

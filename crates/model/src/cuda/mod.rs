@@ -2,7 +2,9 @@
 //!
 //! Code above stays generic over the backend: whether it is CUDA is asked at run time, by type.
 
+pub(crate) mod adam;
 mod learned;
+pub(crate) mod tensors;
 
 use std::{
     any::Any,
@@ -62,8 +64,13 @@ fn packed<B: Backend>(
         }
     };
     let network = network(&like, shape);
-    let parameters = values(Tensor::cat(parameters(generator), 0))?;
-    let packed = network.pack(parameters.handle);
+    let parts = parameters(generator).into_iter().map(|part| {
+        let values = values(part)?;
+        let count = values.meta.shape()[0];
+        Some((values.handle, count))
+    });
+    let parts: Vec<_> = parts.collect::<Option<_>>()?;
+    let packed = network.pack_parts(&parts);
     Some((network, packed, like))
 }
 

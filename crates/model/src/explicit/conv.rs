@@ -9,6 +9,8 @@ use burn::{
     tensor::{module::conv2d, ops::ConvOptions},
 };
 
+#[cfg(feature = "cuda")]
+use crate::cuda::tensors as cuda;
 use crate::gelu::gelu_with_slope;
 #[cfg(feature = "flex")]
 use crate::host::explicit as host;
@@ -63,6 +65,10 @@ impl<B: Backend> Convolution<B> {
     }
 
     pub(super) fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+        #[cfg(feature = "cuda")]
+        if let Some(done) = cuda::convolve(&x, &self.weight, cuda::Form::Plain, self.padding) {
+            return with_bias(done, self.bias.as_ref());
+        }
         let options = ConvOptions::new([1, 1], [self.padding; 2], [1, 1], 1);
         conv2d(x, self.weight.clone(), self.bias.clone(), options)
     }
@@ -123,6 +129,18 @@ impl<B: Backend> ConvGelu<B> {
             #[cfg(feature = "flex")]
             Self::Host(host) => host.vjp(gradient, slope, add),
         }
+    }
+}
+
+/// Maps `[n, c, h, w]` plus a bias `[c]` for each channel.
+#[cfg(feature = "cuda")]
+pub(super) fn with_bias<B: Backend>(
+    maps: Tensor<B, 4>,
+    bias: Option<&Tensor<B, 1>>,
+) -> Tensor<B, 4> {
+    match bias {
+        Some(bias) => maps + bias.clone().reshape([1, -1, 1, 1]),
+        None => maps,
     }
 }
 

@@ -21,7 +21,7 @@ impl<B: Backend> Dense<B> {
 
     /// `[n, in]` to `[n, out]`
     pub(super) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let product = x.matmul(self.weight.clone());
+        let product = multiply(x, self.weight.clone());
         match &self.bias {
             Some(bias) => product + bias.clone(),
             None => product,
@@ -30,6 +30,17 @@ impl<B: Backend> Dense<B> {
 
     /// `[n, out]` to `[n, in]`
     pub(super) fn vjp(&self, gradient: Tensor<B, 2>) -> Tensor<B, 2> {
-        gradient.matmul(self.weight.clone().transpose())
+        multiply(gradient, self.weight.clone().transpose())
     }
+}
+
+fn multiply<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    #[cfg(feature = "cuda")]
+    {
+        let [x, weight] = [&x, &weight].map(|matrix| matrix.clone().unsqueeze_dim::<3>(0));
+        if let Some(done) = crate::cuda::tensors::multiply(&x, &weight) {
+            return done.squeeze_dim(0);
+        }
+    }
+    x.matmul(weight)
 }

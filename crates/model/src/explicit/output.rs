@@ -9,6 +9,10 @@ use burn::{
     },
 };
 
+#[cfg(feature = "cuda")]
+use super::conv::with_bias;
+#[cfg(feature = "cuda")]
+use crate::cuda::tensors as cuda;
 use crate::{Observation, gelu::gelu_with_slope};
 
 /// Transposed convolutions with GELU between them and tanh at the end.
@@ -44,6 +48,10 @@ impl<B: Backend> Deconv<B> {
     pub(super) fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             Self::Tensors { weight, bias } => {
+                #[cfg(feature = "cuda")]
+                if let Some(done) = cuda::convolve(&x, weight, cuda::Form::Doubling, 1) {
+                    return with_bias(done, bias.as_ref());
+                }
                 let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
                 conv_transpose2d(x, weight.clone(), bias.clone(), options)
             }
@@ -55,6 +63,10 @@ impl<B: Backend> Deconv<B> {
     pub(super) fn vjp(&self, gradient: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             Self::Tensors { weight, .. } => {
+                #[cfg(feature = "cuda")]
+                if let Some(done) = cuda::convolve(&gradient, weight, cuda::Form::Halving, 1) {
+                    return done;
+                }
                 let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
                 conv2d(gradient, weight.clone(), None, options)
             }

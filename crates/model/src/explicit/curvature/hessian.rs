@@ -9,7 +9,7 @@ use burn::prelude::*;
 use super::{
     ExplicitCurvature,
     point::{Point, halves},
-    rows::{gram, times},
+    rows::{gram, multiply, times},
 };
 
 impl<B: Backend> ExplicitCurvature<B> {
@@ -36,12 +36,9 @@ impl<B: Backend> ExplicitCurvature<B> {
                     let above = hessian + gram_of_heads + gram(raw, bend);
                     let hessian = bordered(above, crossed, identity);
                     let all = with_own(latents.clone(), given.scale.clone());
+                    let passed = multiply(all.clone(), gram_of_block);
                     (
-                        hessian
-                            + all
-                                .clone()
-                                .matmul(gram_of_block)
-                                .matmul(all.swap_dims(1, 2)),
+                        hessian + multiply(passed, all.swap_dims(1, 2)),
                         features_below(features, latents, local, given.scale.clone()),
                     )
                 }
@@ -105,5 +102,5 @@ pub(super) fn features_below<B: Backend>(
     scale: Tensor<B, 3>,
 ) -> Tensor<B, 3> {
     let own = local.clone() * scale.swap_dims(1, 2);
-    Tensor::cat(vec![above.matmul(local) + features, own], 1)
+    Tensor::cat(vec![multiply(above, local) + features, own], 1)
 }

@@ -6,7 +6,10 @@ use burn::{
     prelude::*,
 };
 
-use super::super::{conv::Convolution, output::Deconv};
+use super::{
+    super::{conv::Convolution, output::Deconv},
+    rows::multiply,
+};
 #[cfg(feature = "flex")]
 use crate::host::linear as host;
 
@@ -169,10 +172,10 @@ fn product<B: Backend>(x: Tensor<B, 3>, weight: Tensor<B, 3>) -> Tensor<B, 3> {
     let ([n, m, a], [_, _, b]) = (x.dims(), weight.dims());
     if n == 1 {
         // No copy of an x that is part of a wider tensor.
-        return x.matmul(weight);
+        return multiply(x, weight);
     }
     // All examples as one product.
-    x.reshape([1, n * m, a]).matmul(weight).reshape([n, m, b])
+    multiply(x.reshape([1, n * m, a]), weight).reshape([n, m, b])
 }
 
 /// Each half of the last dimension by `map`, side by side again.

@@ -196,7 +196,7 @@ impl<B: Backend> Curvature<B> for ExplicitCurvature<B> {
         if 2 * m >= d {
             // The Hessian itself takes less: tangents down only, and fewer of them.
             let hessian = self.hessian(latents, rows);
-            return vectors.matmul(hessian);
+            return rows::multiply(vectors, hessian);
         }
         let directions = rows.clamp(1, m.max(1));
         self.by_examples(latents, rows / m.max(1), |range, latents, observation| {

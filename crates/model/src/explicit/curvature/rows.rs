@@ -1,10 +1,12 @@
 //! What is done to the tangents of one node in all directions, `[n, m, units]`: by our own kernels
-//! on the CPU backend, else by tensor operations.
+//! on the CPU and CUDA backends, else by tensor operations.
 
 use std::ops::Range;
 
 use burn::prelude::*;
 
+#[cfg(feature = "cuda")]
+use crate::cuda::tensors as cuda;
 #[cfg(feature = "flex")]
 use crate::host::rows as host;
 
@@ -35,19 +37,32 @@ pub(super) fn combine<B: Backend>(a: [Tensor<B, 3>; 2], b: [Tensor<B, 3>; 2]) ->
     times(a, by_a) + times(b, by_b)
 }
 
+/// The product of matrices; one matrix serves all of the other side's.
+pub(super) fn multiply<B: Backend>(a: Tensor<B, 3>, b: Tensor<B, 3>) -> Tensor<B, 3> {
+    #[cfg(feature = "cuda")]
+    if let Some(done) = cuda::multiply(&a, &b) {
+        return done;
+    }
+    a.matmul(b)
+}
+
 /// `J diag(weights) J^T`, `[n, m, m]`, of rows J and weights `[n, 1, units]`.
 pub(super) fn gram<B: Backend>(rows: Tensor<B, 3>, weights: Tensor<B, 3>) -> Tensor<B, 3> {
     #[cfg(feature = "flex")]
     if let Some(done) = host::gram(&rows, &weights) {
         return done;
     }
-    times(rows.clone(), weights).matmul(rows.swap_dims(1, 2))
+    multiply(times(rows.clone(), weights), rows.swap_dims(1, 2))
 }
 
 /// `sum_j a_j b_j` of each unit, `[n, 1, units]`.
 pub(super) fn quadratic<B: Backend>(a: Tensor<B, 3>, b: Tensor<B, 3>) -> Tensor<B, 3> {
     #[cfg(feature = "flex")]
     if let Some(done) = host::column_products(&a, &b) {
+        return done;
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(done) = cuda::column_products(&a, &b) {
         return done;
     }
     (a * b).sum_dim(1)

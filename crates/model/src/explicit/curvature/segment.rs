@@ -4,7 +4,7 @@ use burn::prelude::*;
 
 use super::{
     linear::Linear,
-    rows::{combine, gram, quadratic, times},
+    rows::{combine, gram, multiply, quadratic, times},
 };
 use crate::gelu::{gelu_bends, gelu_with_slope};
 
@@ -65,7 +65,7 @@ impl<B: Backend> Weighted<B> {
         laplacian: Tensor<B, 3>,
         weights: &Tensor<B, 3>,
     ) -> Self {
-        let partners = weights.clone().matmul(tangents.clone());
+        let partners = multiply(weights.clone(), tangents.clone());
         Self {
             quadratic: quadratic(tangents.clone(), partners.clone()),
             tangents,

@@ -19,7 +19,7 @@ use super::{
     ExplicitCurvature,
     hessian::{features_below, identity, with_own},
     point::{Given, Point, halves},
-    rows::{directions, quadratic, times},
+    rows::{directions, multiply, quadratic, times},
     segment::Weighted,
 };
 
@@ -69,8 +69,8 @@ impl<B: Backend> ExplicitCurvature<B> {
                     let (given, laplacian) =
                         self.latents_down(i, given, features.clone(), above, crossed);
                     let all = given.latents.clone();
-                    let local = all.clone().swap_dims(1, 2).matmul(block_of(columns.end));
-                    (Some(given), local.matmul(all), laplacian)
+                    let local = multiply(all.clone().swap_dims(1, 2), block_of(columns.end));
+                    (Some(given), multiply(local, all), laplacian)
                 }
                 _ => (
                     None,
@@ -111,7 +111,7 @@ impl<B: Backend> ExplicitCurvature<B> {
         let (last, image) = self.image.weighted(features, &weights, &point.image);
 
         let [tangents, laplacian] = last.map(|last| self.to_image.apply(last));
-        let partners = weights.clone().matmul(tangents.clone());
+        let partners = multiply(weights.clone(), tangents.clone());
         let quadratic = quadratic(tangents, partners.clone());
         let [_, second, third] = point.pixels.clone();
         let value = third * quadratic + second.clone() * laplacian;
@@ -125,11 +125,7 @@ impl<B: Backend> ExplicitCurvature<B> {
             [tangents, value] = self.after[i].third([tangents, value], &layer.after, &kept.after);
             // The adjoint of `R` in `J = Z R`.
             let local = match &kept.given {
-                Some(given) => given
-                    .latents
-                    .clone()
-                    .swap_dims(1, 2)
-                    .matmul(tangents.clone()),
+                Some(given) => multiply(given.latents.clone().swap_dims(1, 2), tangents.clone()),
                 None => directions(tangents.clone(), columns.clone()),
             };
             let block = &self.blocks[i];
@@ -141,9 +137,9 @@ impl<B: Backend> ExplicitCurvature<B> {
                 }
                 continue;
             };
-            let weighted = block_of(columns.end).matmul(passed.latents.clone());
-            let latents = tangents.clone().matmul(kept.local.swap_dims(1, 2))
-                + weighted.matmul(block.hessian_of(&layer.block, &kept.block));
+            let weighted = multiply(block_of(columns.end), passed.latents.clone());
+            let latents = multiply(tangents.clone(), kept.local.swap_dims(1, 2))
+                + multiply(weighted, block.hessian_of(&layer.block, &kept.block));
             let crossed = weights
                 .clone()
                 .slice_dim(1, 0..columns.start)

@@ -1,0 +1,161 @@
+//! Adam in one launch a tensor, and the sums that tell whether a gradient is finite.
+
+use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
+
+type Client = ComputeClient<CudaRuntime>;
+
+const THREADS: usize = 256;
+/// Cubes that share a tensor, and so its partial sums, at most.
+const CUBES: usize = 64;
+
+/// One update: moments decay by the betas, and weights move by
+/// `rate correction m / (sqrt(v) + epsilon)`.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// The learning rate times the moments' bias correction.
+    pub rate: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Keeps the denominator from 0; bias-corrected.
+    pub epsilon: f32,
+}
+
+/// New weights and moments from `count` weights, their gradient, and their moments (none before the
+/// first update).
+pub fn adam(
+    client: &Client,
+    weights: Handle,
+    gradient: Handle,
+    moments: Option<[Handle; 2]>,
+    count: usize,
+    step: AdamStep,
+) -> [Handle; 3] {
+    let first = moments.is_none();
+    let [m, v] = moments.unwrap_or_else(|| [gradient.clone(), gradient.clone()]);
+    let made = [(); 3].map(|()| client.empty(count * 4));
+    let array = |handle: &Handle| {
+        // SAFETY: all hold `count` values.
+        unsafe { ArrayArg::from_raw_parts(handle.clone(), count) }
+    };
+    // SAFETY: as above; threads beyond `count` do nothing.
+    unsafe {
+        update::launch_unchecked::<CudaRuntime>(
+            client,
+            CubeCount::Static(count.div_ceil(THREADS) as u32, 1, 1),
+            CubeDim::new_1d(THREADS as u32),
+            array(&weights),
+            array(&gradient),
+            array(&m),
+            array(&v),
+            array(&made[0]),
+            array(&made[1]),
+            array(&made[2]),
+            count as u32,
+            step.rate,
+            step.beta1,
+            step.beta2,
+            step.epsilon,
+            first,
+        );
+    }
+    made
+}
+
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn update(
+    weights: &Array<f32>,
+    gradient: &Array<f32>,
+    m: &Array<f32>,
+    v: &Array<f32>,
+    to_weights: &mut Array<f32>,
+    to_m: &mut Array<f32>,
+    to_v: &mut Array<f32>,
+    count: u32,
+    rate: f32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    #[comptime] first: bool,
+) {
+    let i = ABSOLUTE_POS;
+    if i < count as usize {
+        let g = gradient[i];
+        let mut mean = g * (1.0 - beta1);
+        let mut square = g * g * (1.0 - beta2);
+        if comptime!(!first) {
+            mean += m[i] * beta1;
+            square += v[i] * beta2;
+        }
+        to_m[i] = mean;
+        to_v[i] = square;
+        to_weights[i] = weights[i] - rate * mean / (square.sqrt() + epsilon);
+    }
+}
+
+/// The sum and the sum of squares of each gradient, each with its number of values.
+pub fn sums(client: &Client, gradients: &[(Handle, usize)]) -> Vec<[f64; 2]> {
+    let length = gradients.len() * CUBES * 2;
+    let parts = client.empty(length * 4);
+    for (number, (gradient, count)) in gradients.iter().enumerate() {
+        // SAFETY: the gradient has `count` values, and the parts have room for every cube's.
+        unsafe {
+            add::launch_unchecked::<CudaRuntime>(
+                client,
+                CubeCount::Static(CUBES as u32, 1, 1),
+                CubeDim::new_1d(THREADS as u32),
+                ArrayArg::from_raw_parts(gradient.clone(), *count),
+                ArrayArg::from_raw_parts(parts.clone(), length),
+                *count as u32,
+                (number * CUBES * 2) as u32,
+            );
+        }
+    }
+    let bytes = client.read_one_unchecked(parts);
+    bytemuck::cast_slice::<u8, f32>(&bytes)
+        .chunks_exact(CUBES * 2)
+        .map(|of_one| {
+            let sum = |which: usize| {
+                of_one
+                    .iter()
+                    .skip(which)
+                    .step_by(2)
+                    .map(|v| f64::from(*v))
+                    .sum()
+            };
+            [sum(0), sum(1)]
+        })
+        .collect()
+}
+
+#[cube(launch_unchecked)]
+fn add(gradient: &Array<f32>, parts: &mut Array<f32>, count: u32, to: u32) {
+    let mut shared = SharedMemory::<f32>::new(16usize);
+    let mut sum = 0.0f32;
+    let mut squares = 0.0f32;
+    let mut i = ABSOLUTE_POS;
+    while i < count as usize {
+        let g = gradient[i];
+        sum += g;
+        squares += g * g;
+        i += comptime!(THREADS * CUBES);
+    }
+    let sum = plane_sum(sum);
+    let squares = plane_sum(squares);
+    let warp = UNIT_POS as usize / 32;
+    if UNIT_POS_PLANE == 0 {
+        shared[warp * 2] = sum;
+        shared[warp * 2 + 1] = squares;
+    }
+    sync_cube();
+    if UNIT_POS < 2 {
+        let mut total = 0.0f32;
+        #[unroll]
+        for w in 0..8usize {
+            total += shared[w * 2 + UNIT_POS as usize];
+        }
+        parts[to as usize + CUBE_POS as usize * 2 + UNIT_POS as usize] = total;
+    }
+}
