@@ -18,7 +18,7 @@ use shortrun_baselines::MethodName;
 use shortrun_data::Split;
 use shortrun_eval::Grid;
 use shortrun_fid::ClassifierOptions;
-use shortrun_train::{Ending, RunFolder, Summary};
+use shortrun_train::{Ending, Evaluated, RunFolder, Summary};
 
 use super::{
     Exit, Failure,
@@ -258,8 +258,16 @@ impl CompareArgs {
         let folder = self.run_of(method);
         let mut flags = self.learning(method).arguments();
         flags.extend(self.budget.flags().into_iter().map(OsString::from));
-        if RunFolder::open(&folder).is_ok() {
-            flags.push("--resume".into());
+        if let Ok(opened) = RunFolder::open(&folder) {
+            let wanted = arguments("train", &folder, &flags);
+            match Summary::read(&opened) {
+                Some(summary)
+                    if summary.ending != Ending::Stopped && was_last(&opened, &wanted) =>
+                {
+                    return Ok(summary.ending);
+                }
+                _ => flags.push("--resume".into()),
+            }
         }
         match self.call::<Summary>("train", &folder, &flags) {
             Ok(summary) => Ok(summary.ending),
@@ -306,13 +314,35 @@ impl CompareArgs {
         let wanted = self.likelihood > 0 && method.has_generator();
         Ok(LookedAt {
             method,
-            reconstruct: self.call("reconstruct", &run, &reconstruct)?,
-            fid: self.call("fid", &run, &flags(&fid))?,
+            reconstruct: self.ask("reconstruct", &run, &reconstruct)?,
+            fid: self.ask("fid", &run, &flags(&fid))?,
             likelihood: match wanted {
-                true => Some(self.call("likelihood", &run, &likelihood)?),
+                true => Some(self.ask("likelihood", &run, &likelihood)?),
                 false => None,
             },
         })
+    }
+
+    /// What a command finds out about a run; if it was asked the same about the same checkpoint
+    /// before, what it said then.
+    fn ask(&self, command: &str, run: &Path, flags: &[OsString]) -> Result<Value, Failure> {
+        let known = || {
+            let folder = RunFolder::open(run).ok()?;
+            let checkpoint = Summary::read(&folder)?.iterations;
+            let mut kept = folder.evaluated().into_iter();
+            let (_, found) = kept.find(|(name, _)| name == command)?;
+            let Evaluated {
+                invocation, report, ..
+            } = found.ok()?;
+            let asked = arguments(command, run, flags);
+            let before = invocation.arguments.iter().skip(1).map(OsString::from);
+            let same = before.eq(asked) && report["checkpoint"] == checkpoint;
+            same.then_some(report)
+        };
+        match known() {
+            Some(report) => Ok(report),
+            None => self.call(command, run, flags),
+        }
     }
 
     /// Runs a command of this program on a run, and reads its result.
@@ -327,9 +357,7 @@ impl CompareArgs {
             err!("{command} {}", run.display());
         }
         let output = Command::new(program)
-            .args([command, "--json", "--run"])
-            .arg(run)
-            .args(flags)
+            .args(arguments(command, run, flags))
             .stderr(Stdio::inherit())
             .output()
             .map_err(|e| Failure::Other(format!("cannot start {command}: {e}")))?;
@@ -364,6 +392,22 @@ impl CompareArgs {
         }
         Ok(table)
     }
+}
+
+/// Whether a run was last trained by these arguments, resumed or not.
+fn was_last(folder: &RunFolder, wanted: &[OsString]) -> bool {
+    let last = folder.invocations().pop();
+    last.is_some_and(|last| {
+        let given = last.arguments.iter().skip(1);
+        let given = given.filter(|argument| *argument != "--resume");
+        given.map(OsString::from).eq(wanted.iter().cloned())
+    })
+}
+
+/// The arguments of a command of this program about a run.
+fn arguments(command: &str, run: &Path, flags: &[OsString]) -> Vec<OsString> {
+    let named = [command.into(), "--json".into(), "--run".into(), run.into()];
+    named.into_iter().chain(flags.iter().cloned()).collect()
 }
 
 impl LookedAt {

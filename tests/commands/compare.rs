@@ -67,6 +67,12 @@ fn methods_are_trained_with_the_same_budget_and_set_side_by_side() {
     let shape = f64::from(picture.width()) / f64::from(picture.height());
     assert!((shape - 10.0 / 5.0).abs() < 0.1, "{shape}");
 
+    // What was asked before is not asked again.
+    let asked = || fs::read(runs.join("glow/evaluations/fid.json")).unwrap();
+    let before = asked();
+    assert_eq!(json(here, &compare("vae-iaf,glow", "2")), found);
+    assert_eq!(asked(), before);
+
     // With a larger budget the runs go on.
     let found = json(here, &compare("vae-iaf,glow", "3"));
     assert_eq!(found["rows"][0]["updates"], 3);

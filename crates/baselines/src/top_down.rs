@@ -6,12 +6,12 @@ use crate::{Gaussian, Inferred, TopDown};
 
 /// The posterior that a bottom-up pass and the generator make together (Sønderby et al., 2016).
 ///
-/// `bottom_up` holds what the image says of each layer, top first. On the way down it is multiplied
+/// `bottom_up` holds what the image says of each layer, `N(m_l, s_l²)`, top first. On the way down it is multiplied
 /// with what the layers above say, the generator's own prior:
 ///
 /// ```text
-/// q(z_L | x)            = N(mu_L^, sigma_L^²)
-/// q(z_l | z_{l+1..}, x) ∝ N(mu_l^, sigma_l^²) N(mu_l(z_{l+1..}), sigma_l(z_{l+1..})²)
+/// q(z_L | x)            = N(m_L, s_L²)
+/// q(z_l | z_{l+1..}, x) ∝ N(m_l, s_l²) N(mu_l(z_{l+1..}), sigma_l(z_{l+1..})²)
 /// ```
 ///
 /// A layer that is standard normal whatever is above takes what the image says alone, as the top does.

@@ -19,16 +19,17 @@ pub struct VaeConfig {}
 pub struct LadderVaeConfig {
     /// Whether every convolution of the encoder is followed by batch normalisation.
     pub batch_norm: bool,
-    /// Iterations over which the weight of the divergence in the loss grows from 0 to 1.
-    pub warm_up: u64,
+    /// Iterations over which the weight of the divergence in the loss grows from 0 to 1; as many as
+    /// sigma is annealed for, if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<u64>,
 }
 
 impl Default for LadderVaeConfig {
     fn default() -> Self {
         Self {
             batch_norm: true,
-            // As long as sigma is annealed in the paper's settings.
-            warm_up: 10_000,
+            warm_up: None,
         }
     }
 }
@@ -65,13 +66,8 @@ impl LadderVaeConfig {
         device: &B::Device,
     ) -> Result<EncoderMethod<B>, TrainError> {
         let encoder = Encoder::new(generator.config(), self.batch_norm, config.seed, device);
-        Ok(Amortised::new(
-            generator,
-            encoder,
-            self.warm_up,
-            config,
-            device,
-        ))
+        let warm_up = self.warm_up.unwrap_or_else(|| config.sigma.annealing());
+        Ok(Amortised::new(generator, encoder, warm_up, config, device))
     }
 }
 

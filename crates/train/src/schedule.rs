@@ -102,6 +102,14 @@ impl Sigma {
         }
     }
 
+    /// How many iterations it falls for.
+    pub fn annealing(&self) -> u64 {
+        match *self {
+            Self::Constant(_) => 0,
+            Self::Annealed { iterations, .. } => iterations,
+        }
+    }
+
     /// What is wrong with the schedule, if anything.
     pub(crate) fn fault(&self) -> Option<String> {
         let ends = [self.at(0), self.last()];

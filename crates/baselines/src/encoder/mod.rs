@@ -2,13 +2,13 @@
 //!
 //! It mirrors the built-in generator part by part, so that neither side is the larger one by design:
 //!
-//! | generator, top-down                         | encoder, bottom-up                        |
-//! |---------------------------------------------|-------------------------------------------|
-//! | transposed convolutions 4x4 to the image    | convolutions 4x4, stride 2, to n_f maps    |
-//! | refining blocks                             | refining blocks                           |
-//! | `d_l`: 5x5 and 3x3 with a skip              | the same                                  |
-//! | `p_l` of a layer that is standard normal: linear, transposed convolution 5x5 | convolution 5x5 to `seed_channels`, linear to mean and scale |
-//! | `mu_l`, `sigma_l`: convolution 5x5 without padding, linear | the same of one convolution |
+//! | generator, top-down | encoder, bottom-up |
+//! |---|---|
+//! | transposed convolutions 4x4 to the image | convolutions 4x4, stride 2, to n_f maps |
+//! | refining blocks | refining blocks |
+//! | `d_l`: 5x5 and 3x3 with a skip | the same |
+//! | `p_l` of a standard normal layer: linear, transposed convolution 5x5 | convolution 5x5 to `seed_channels`, linear |
+//! | `mu_l`, `sigma_l` of another: each a convolution 5x5 without padding, linear | one such, linear to both moments |
 
 mod level;
 

@@ -42,8 +42,8 @@ pub struct SearchConfig {
 impl Default for SearchConfig {
     fn default() -> Self {
         Self {
-            steps: 200,
-            rate: 0.01,
+            steps: 100,
+            rate: 0.02,
         }
     }
 }
