@@ -96,14 +96,7 @@ impl Report {
             )?;
         }
         if let Some(evaluation) = &self.last_evaluation {
-            write!(
-                f,
-                "\ntest MSE {:.5} on {} images at iteration {} (mean image {:.5})",
-                evaluation.test_mse.unwrap_or(f64::NAN),
-                evaluation.images,
-                evaluation.iteration,
-                evaluation.mean_image_mse
-            )?;
+            write!(f, "\n{evaluation}, at iteration {}", evaluation.iteration)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 use shortrun_eval::{Grid, Inference, mean_image_mse};
-use shortrun_train::{Density, DensityKind, Method};
+use shortrun_train::{DensityKind, Method};
 
 use super::{
     Failure,
@@ -153,15 +153,12 @@ impl OnBackend for ReconstructArgs {
             }
             InferredBy::Method(name) => {
                 report.inferred_by = name.name();
-                report.exact = !name.has_generator();
                 let state = &run.checkpoint.state;
                 let method = run.method::<B>(&device)?;
-                if let Some(Density { nats, kind }) =
-                    method.log_density(state, &chosen.images, count)?
-                {
-                    let mean = nats.iter().sum::<f64>() / nats.len() as f64;
-                    report.log_density = mean.is_finite().then_some(mean);
-                    report.log_density_is = Some(kind);
+                report.exact = method.is_exact();
+                if let Some(density) = method.log_density(state, &chosen.images, count)? {
+                    report.log_density = Some(density.mean()).filter(|mean| mean.is_finite());
+                    report.log_density_is = Some(density.kind);
                 }
             }
         }

@@ -175,12 +175,7 @@ fn report(summary: &Summary, run: &Path) {
     let run = run.display();
     out!("data: {}", summary.data);
     if let Some(evaluation) = &summary.evaluation {
-        out!(
-            "test MSE {:.5} per value in [-1, 1] on {} images (mean image: {:.5})",
-            evaluation.test_mse.unwrap_or(f64::NAN),
-            evaluation.images,
-            evaluation.mean_image_mse
-        );
+        out!("{evaluation}");
     }
     match summary.ending {
         Ending::Finished => out!(
@@ -238,10 +233,15 @@ impl Plan {
         // A slip in the settings is told before images are loaded.
         let name = layers.method_name()?.unwrap_or(MethodName::ShortRun);
         let method = layers.method(&name.config())?;
-        let usual = name.training(&usual.training(&training_of(preset))?);
-        let training = layers.training(&usual)?;
         let generator = preset.config(data.size, data.channels.unwrap_or(3))?;
-        method.check(&layers.generator(&generator)?)?;
+        let generator = layers.generator(&generator)?;
+        method.check(&generator)?;
+        let mut usual = name.training(&usual.training(&training_of(preset))?);
+        if generator.is_centred() {
+            // Its second derivatives go by nested autodiff: too slow to be tuned unasked.
+            usual.step_size.every = 0;
+        }
+        let training = layers.training(&usual)?;
         let images = load(&data, args.download, quiet)?;
         let shape = images.train.shape();
         let config = RunConfig {

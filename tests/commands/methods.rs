@@ -41,6 +41,10 @@ fn every_rival_trains_resumes_and_is_looked_at() {
         let trained = lines.iter().filter(|line| line["kind"] == "train");
         assert_eq!(trained.count(), 4, "{method}");
 
+        let last = lines.last().unwrap();
+        assert_eq!(last["kind"], "evaluation");
+        assert_eq!(last["test_mse"].is_null(), method == "glow");
+
         let found = json(
             here,
             &["reconstruct", "--run", method, "--count", "3", "--json"],

@@ -39,6 +39,11 @@ pub fn curves(records: &[Record]) -> Section {
                 line("mean image", of.look(|look| Some(look.mean_image_mse))),
             ],
         ),
+        plain(
+            "log p(x) by the method’s own account",
+            "nats, test",
+            vec![line("test", of.look(|look| look.log_density))],
+        ),
         plain("step size, noise form", "eta", of.sizes(|m| &m.eta)),
         plain(
             "step size, drift form",

@@ -46,8 +46,15 @@ pub fn overview(facts: &Overview<'_>) -> Section {
         ("iterations", format!("{done} of {}", facts.iterations)),
     ];
     if let Some(last) = looks.last() {
-        tiles.push(("test MSE", error(last)));
-        tiles.push(("mean image’s MSE", number(last.mean_image_mse)));
+        let density = last.log_density;
+        // Of a method that gives images back as they are there is no error to tell.
+        if last.test_mse.is_some() || density.is_none() {
+            tiles.push(("test MSE", error(last)));
+            tiles.push(("mean image’s MSE", number(last.mean_image_mse)));
+        }
+        if let Some(nats) = density {
+            tiles.push(("log p(x), nats a test image", number(nats)));
+        }
     }
     if let Some(best) = best {
         let text = format!("{} at {}", error(best), best.iteration);

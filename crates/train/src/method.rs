@@ -90,6 +90,12 @@ pub trait Method<B: Backend> {
         count: usize,
     ) -> Result<Reconstruction, TrainError>;
 
+    /// Whether [`reconstruct`](Self::reconstruct) gives every image back, whatever was learned: its
+    /// error is that of an inverse then, and says nothing of the model.
+    fn is_exact(&self) -> bool {
+        false
+    }
+
     /// How likely the first `count` of `images` are, by the method's own account; `None`, the default,
     /// if it gives none.
     ///
@@ -125,6 +131,13 @@ pub trait Method<B: Backend> {
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError>;
 }
 
+impl Density {
+    /// The mean over the images, in nats; not a number of none.
+    pub fn mean(&self) -> f64 {
+        self.nats.iter().sum::<f64>() / self.nats.len() as f64
+    }
+}
+
 impl<B: Backend, M: Method<B> + ?Sized> Method<B> for Box<M> {
     fn image_shape(&self) -> [usize; 3] {
         (**self).image_shape()
@@ -132,6 +145,10 @@ impl<B: Backend, M: Method<B> + ?Sized> Method<B> for Box<M> {
 
     fn parameters(&self) -> Parameters {
         (**self).parameters()
+    }
+
+    fn is_exact(&self) -> bool {
+        (**self).is_exact()
     }
 
     fn log_density(

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{File, OpenOptions},
     io::Write,
     path::PathBuf,
@@ -99,7 +100,8 @@ impl Metrics {
 pub struct Evaluation {
     /// Iterations done.
     pub iteration: u64,
-    /// Mean squared error of test reconstructions, per value in [-1, 1]; null if not finite.
+    /// Mean squared error of test reconstructions, per value in [-1, 1]; null if not finite, or if the
+    /// method gives images back as they are.
     pub test_mse: Option<f64>,
     /// The error of the mean training image on the same images.
     pub mean_image_mse: f64,
@@ -107,6 +109,27 @@ pub struct Evaluation {
     pub images: usize,
     /// Share of the chains that diverged.
     pub diverged: f64,
+    /// Mean over these images of what the method itself says of log p(x), in nats, if it does: the
+    /// value, or a lower bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_density: Option<f64>,
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.test_mse, self.log_density) {
+            (None, Some(nats)) => {
+                write!(f, "log p(x) {nats:.1} nats on {} test images", self.images)
+            }
+            (mse, _) => write!(
+                f,
+                "test MSE {:.5} per value in [-1, 1] on {} images (mean image: {:.5})",
+                mse.unwrap_or(f64::NAN),
+                self.images,
+                self.mean_image_mse
+            ),
+        }
+    }
 }
 
 impl Record {
@@ -219,6 +242,7 @@ mod tests {
             mean_image_mse: 0.2,
             images: 4,
             diverged: 0.0,
+            log_density: None,
         })
     }
 

@@ -85,10 +85,17 @@ impl Progress {
     }
 
     pub(crate) fn learned(&mut self, metrics: &Metrics) {
+        let mse = metrics
+            .mse
+            .map_or(String::new(), |mse| format!(" mse {mse:.4}"));
+        let parts: String = metrics
+            .parts
+            .iter()
+            .map(|(name, part)| format!(" {name} {:.2}", part.unwrap_or(f64::NAN)))
+            .collect();
         let text = format!(
-            "loss {:.1} mse {:.4} sigma {:.3}",
+            "loss {:.1}{mse}{parts} sigma {:.3}",
             metrics.loss.unwrap_or(f64::NAN),
-            metrics.mse.unwrap_or(f64::NAN),
             metrics.sigma,
         );
         self.count(metrics.iteration, &text);
@@ -122,13 +129,7 @@ impl Progress {
     }
 
     pub(crate) fn evaluated(&mut self, evaluation: &Evaluation) {
-        self.say(&format!(
-            "iteration {}: test MSE {:.4} on {} images (mean image {:.4})",
-            evaluation.iteration,
-            evaluation.test_mse.unwrap_or(f64::NAN),
-            evaluation.images,
-            evaluation.mean_image_mse,
-        ));
+        self.say(&format!("iteration {}: {evaluation}", evaluation.iteration));
     }
 
     pub(crate) fn tuned(&mut self, tuning: &Tuning, sizes: &StepSizes) {

@@ -370,13 +370,17 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         let drawn = self.method.samples(settings.samples, SAMPLES_AT_ONCE)?;
         let samples: Vec<f32> = drawn.flat_map(host).collect();
         Grid::new(shape, COLUMNS, samples).write_png(self.folder.samples().join(&name))?;
-        let mse = found.mse();
+        let mse = Some(found.mse()).filter(|mse| mse.is_finite() && !self.method.is_exact());
+        let density = self.method.log_density(&self.state, test, count)?;
         Ok(Evaluation {
             iteration,
-            test_mse: mse.is_finite().then_some(mse),
+            test_mse: mse,
             mean_image_mse: mean_image_mse(&self.mean_image, test, count),
             images: count,
             diverged: found.divergence.map_or(0.0, |found| found.share),
+            log_density: density
+                .map(|density| density.mean())
+                .filter(|nats| nats.is_finite()),
         })
     }
 }

@@ -168,6 +168,10 @@ impl<B: Backend> Method<B> for GlowMethod<B> {
         Ok(reconstruct_by(images, count, &self.device, there_and_back)?)
     }
 
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     /// Of the images with one draw of noise of a byte's width.
     fn log_density(
         &self,
