@@ -168,13 +168,9 @@ impl DataConfig {
     }
 }
 
-/// T_s of the built-in generator, whose exact objective has an explicit gradient.
-const TUNED_EVERY: u64 = 50;
-
-/// How a preset learns, unless told otherwise: with a step size that is tuned.
+/// How a preset learns, unless told otherwise.
 pub fn training_of(preset: Preset) -> TrainConfig {
-    let mut paper = TrainConfig::default();
-    paper.step_size.every = TUNED_EVERY;
+    let paper = TrainConfig::default();
     if preset != Preset::Quick {
         return paper;
     }

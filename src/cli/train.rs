@@ -234,13 +234,8 @@ impl Plan {
         let name = layers.method_name()?.unwrap_or(MethodName::ShortRun);
         let method = layers.method(&name.config())?;
         let generator = preset.config(data.size, data.channels.unwrap_or(3))?;
-        let generator = layers.generator(&generator)?;
-        method.check(&generator)?;
-        let mut usual = name.training(&usual.training(&training_of(preset))?);
-        if generator.is_centred() {
-            // Its second derivatives go by nested autodiff: too slow to be tuned unasked.
-            usual.step_size.every = 0;
-        }
+        method.check(&layers.generator(&generator)?)?;
+        let usual = name.training(&usual.training(&training_of(preset))?);
         let training = layers.training(&usual)?;
         let images = load(&data, args.download, quiet)?;
         let shape = images.train.shape();

@@ -99,17 +99,13 @@ impl MethodName {
         }
     }
 
-    /// What it is usually run with instead of these settings. None but the short run tunes its
-    /// step size.
+    /// What it is usually run with instead of these settings.
     pub fn training(self, usual: &TrainConfig) -> TrainConfig {
-        let mut config = match self {
-            Self::ShortRun => return usual.clone(),
+        match self {
             Self::Abp => AbpConfig::default().over(usual),
             Self::Mcmc => McmcConfig::default().over(usual),
             _ => usual.clone(),
-        };
-        config.step_size.every = 0;
-        config
+        }
     }
 }
 

@@ -141,7 +141,7 @@ impl GeneratorConfig {
     }
 
     /// Whether the chain moves latents that are not standard normal. Never of a ladder's.
-    pub fn is_centred(&self) -> bool {
+    pub(crate) fn is_centred(&self) -> bool {
         self.architecture == Architecture::Conditional
             && self.parameterisation == Parameterisation::Centred
     }
