@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shortrun_baselines::MethodName;
 use shortrun_data::Split;
-use shortrun_eval::Grid;
+use shortrun_eval::{Grid, host};
 use shortrun_fid::ClassifierOptions;
 use shortrun_train::{Ending, Evaluated, RunFolder, Summary};
 
@@ -24,7 +24,6 @@ use super::{
     Exit, Failure,
     options::{at_least_one, one_of},
     reporting::to_json,
-    run::to_host,
     train::LearnOptions,
 };
 use crate::{backend::OnBackend, run::LoadedRun};
@@ -536,7 +535,7 @@ impl OnBackend for Picture {
             originals = found.originals;
             reconstructions.extend(found.generated);
             for batch in method.samples(SHOWN, SHOWN)? {
-                samples.extend(to_host(batch));
+                samples.extend(host(batch));
             }
             shape = Some(test.shape());
         }

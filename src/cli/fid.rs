@@ -15,7 +15,7 @@ use shortrun_fid::{
     PrecisionRecall, as_saved, batches, extract, frechet_distance, precision_recall,
     standard_weights,
 };
-use shortrun_train::Progress;
+use shortrun_train::{Method, Progress};
 
 use super::{
     Failure,
@@ -277,11 +277,9 @@ impl FidArgs {
             reference.statistics.write(path)?;
         }
         let seed = self.seed.unwrap_or(run.config.training.seed);
-        let (count, batch_size) = (self.samples, self.batch_size);
-        let samples = run.sampled::<B, _>(count, batch_size, seed, device, |generated| {
-            let generated = generated.map(as_saved);
-            self.extract(extractor, generated, count, "generated images")
-        })?;
+        let method = run.method_seeded::<B>(seed, device)?;
+        let generated = method.samples(self.samples, self.batch_size)?.map(as_saved);
+        let samples = self.extract(extractor, generated, self.samples, "generated images")?;
         let statistics = &reference.statistics;
         let distance = frechet_distance(&statistics.gaussian, &samples.gaussian)?;
         let shares = match &reference.extracted {

@@ -151,10 +151,9 @@ impl OnBackend for ReconstructArgs {
                     step_size: chain.step_sizes().into(),
                 });
             }
-            InferredBy::Method(name) => {
+            InferredBy::Method(name, method) => {
                 report.inferred_by = name.name();
                 let state = &run.checkpoint.state;
-                let method = run.method::<B>(&device)?;
                 report.exact = method.is_exact();
                 if let Some(density) = method.log_density(state, &chosen.images, count)? {
                     report.log_density = Some(density.mean()).filter(|mean| mean.is_finite());

@@ -11,7 +11,7 @@ use shortrun_baselines::MethodName;
 use shortrun_data::Images;
 use shortrun_eval::{Inference, Reconstruction, reconstruct};
 use shortrun_model::MultiLayerGenerator;
-use shortrun_train::{Method, RunFolder, Samples};
+use shortrun_train::{Method, RunFolder};
 
 use super::{
     Failure,
@@ -62,11 +62,11 @@ pub(super) struct Subject {
 }
 
 /// How latents were inferred.
-pub(super) enum InferredBy {
+pub(super) enum InferredBy<B: Backend> {
     /// By chains.
     Chain(Inference),
     /// By the method's own means.
-    Method(MethodName),
+    Method(MethodName, Box<dyn Method<B>>),
 }
 
 /// What [`Subject`] asks for.
@@ -112,14 +112,12 @@ impl LoadedRun {
         images: &Images,
         count: usize,
         device: &B::Device,
-    ) -> Result<(Reconstruction, InferredBy), Failure> {
+    ) -> Result<(Reconstruction, InferredBy<B>), Failure> {
         let method = self.config.method.name();
         if !method.has_chains() && !options.given() {
-            let state = &self.checkpoint.state;
-            let found = self
-                .method::<B>(device)?
-                .reconstruct(state, images, count)?;
-            return Ok((found, InferredBy::Method(method)));
+            let learned = self.method::<B>(device)?;
+            let found = learned.reconstruct(&self.checkpoint.state, images, count)?;
+            return Ok((found, InferredBy::Method(method, learned)));
         }
         let (generator, inference) = (self.generator(device)?, self.inference(options)?);
         type Model<B> = MultiLayerGenerator<Autodiff<B>>;
@@ -127,20 +125,15 @@ impl LoadedRun {
         Ok((found, InferredBy::Chain(inference)))
     }
 
-    /// `count` images of the run's method, with another seed than the run's own if one is given,
-    /// some at a time, to `with`.
-    pub(super) fn sampled<B: Backend, T>(
+    /// The run's method with another seed, on which its samples depend.
+    pub(super) fn method_seeded<B: Backend>(
         &self,
-        count: usize,
-        batch_size: usize,
         seed: u64,
         device: &B::Device,
-        with: impl FnOnce(Samples<'_, B>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    ) -> Result<Box<dyn Method<B>>, Failure> {
         let mut seeded = self.clone();
         seeded.config.training.seed = seed;
-        let method = seeded.method::<B>(device)?;
-        with(method.samples(count, batch_size)?)
+        Ok(seeded.method(device)?)
     }
 
     /// Where a command writes its picture: in the run folder, as `name`, if it is not told.
@@ -160,9 +153,4 @@ impl LoadedRun {
         })?;
         Ok(out)
     }
-}
-
-/// A tensor's values on the host, row by row.
-pub(super) fn to_host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().iter().collect()
 }

@@ -6,14 +6,10 @@ use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
 use shortrun_data::ImageShape;
-use shortrun_eval::Grid;
+use shortrun_eval::{Grid, host};
+use shortrun_train::Method;
 
-use super::{
-    Failure,
-    options::at_least_one,
-    reporting::Reporting,
-    run::{RunOption, to_host},
-};
+use super::{Failure, options::at_least_one, reporting::Reporting, run::RunOption};
 use crate::backend::OnBackend;
 
 /// Images generated at once.
@@ -59,9 +55,11 @@ impl OnBackend for SampleArgs {
         let out = run.picture(self.out, "sample.png")?;
         let config = &run.config.generator;
         let seed = self.seed.unwrap_or(run.config.training.seed);
-        let images = run.sampled::<B, _>(self.count, AT_ONCE, seed, &device, |batches| {
-            Ok(batches.flat_map(to_host).collect())
-        })?;
+        let method = run.method_seeded::<B>(seed, &device)?;
+        let images = method
+            .samples(self.count, AT_ONCE)?
+            .flat_map(host)
+            .collect();
         let shape = ImageShape::square(config.image_channels, config.image_size);
         Grid::new(shape, 8, images).write_png(&out)?;
         Ok(Report {

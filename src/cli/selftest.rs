@@ -10,6 +10,7 @@ use burn::{
 };
 use clap::Args;
 use serde::Serialize;
+use shortrun_eval::host;
 use shortrun_langevin::{
     Curvature, EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize, StepSizes,
 };
@@ -135,10 +136,6 @@ impl<B: Backend> ModuleVisitor<Autodiff<B>> for Collect<'_, B> {
             self.found.extend(host(gradient));
         }
     }
-}
-
-fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().iter().collect()
 }
 
 fn key(purpose: Purpose) -> NoiseKey {

@@ -2,7 +2,7 @@
 
 use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
 use shortrun_data::Images;
-use shortrun_eval::{Reconstruction, image_batches, reconstruct_by, sample_batches};
+use shortrun_eval::{Reconstruction, host, image_batches, reconstruct_by, sample_batches};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_model::{MultiLayerGenerator, Observation};
 use shortrun_train::{
@@ -10,7 +10,7 @@ use shortrun_train::{
     Parameters, Samples, Skip, State, TrainConfig, TrainError,
 };
 
-use crate::{InferenceNetwork, host};
+use crate::InferenceNetwork;
 
 /// A generator with the network that infers its latents, and an optimiser for each: variational
 /// autoencoders of all kinds.
@@ -136,7 +136,7 @@ impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
                 weight_gradient: f64::NAN,
                 latent_gradient: f64::NAN,
             }),
-            skipped: Skip::of_loss(misfit + kl, values, sigma),
+            skipped: Skip::of_loss(misfit + kl, Skip::off_by_one(values, sigma)),
             ..Learned::new(sigma, rate)
         };
         if learned.skipped.is_none() {

@@ -23,8 +23,3 @@ pub use inference::{InferenceNetwork, Inferred, TopDown};
 pub use mcmc::McmcConfig;
 pub use top_down::top_down_posterior;
 pub use vae::{EncoderMethod, LadderVaeConfig, VaeConfig};
-
-/// A tensor's values on the host, row by row.
-fn host<B: burn::prelude::Backend, const D: usize>(tensor: burn::Tensor<B, D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().iter().collect()
-}

@@ -160,7 +160,7 @@ pub(crate) fn to_tensor<B: Backend>(
 }
 
 /// A tensor's values on the host, row by row.
-pub(crate) fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+pub fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().iter().collect()
 }
 

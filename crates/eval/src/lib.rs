@@ -25,7 +25,7 @@ pub use calibration::{Calibration, LayerCalibration, RankTest, Spread, calibrate
 pub use error::EvalError;
 pub use grid::Grid;
 pub use hierarchy::{Estimate, Hierarchy, Redrawn, resample_layers};
-pub use inference::{Inference, Inferred, image_batches};
+pub use inference::{Inference, Inferred, host, image_batches};
 pub use inpaint::{Inpainting, inpaint};
 pub use interpolation::{Interpolation, interpolate};
 pub use likelihood::{

@@ -104,10 +104,15 @@ impl Learned {
 }
 
 impl Skip {
-    /// Whether a loss in nats of images of so many `values` under noise `sigma` must not be learned
-    /// from.
-    pub fn of_loss(loss: f64, values: usize, sigma: f64) -> Option<Self> {
-        let off_by_one = values as f64 / (2.0 * sigma * sigma);
+    /// The loss in nats of a generator that is off by 1 in all `values` of an image, under noise
+    /// `sigma`.
+    pub fn off_by_one(values: usize, sigma: f64) -> f64 {
+        values as f64 / (2.0 * sigma * sigma)
+    }
+
+    /// Whether a loss must not be learned from, given that of a generator that is off by 1 in every
+    /// value; infinite if the method has no such measure.
+    pub fn of_loss(loss: f64, off_by_one: f64) -> Option<Self> {
         let exploded = !loss.is_finite() || loss > EXPLODED * off_by_one;
         exploded.then_some(Self::Loss { loss, off_by_one })
     }

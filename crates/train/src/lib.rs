@@ -36,8 +36,3 @@ pub use schedule::{LearningRate, Sigma};
 pub use session::{Ending, Session, Stop, Summary};
 pub use short_run::ShortRunMethod;
 pub use tuning::{Tuned, Tuning, TuningConfig};
-
-/// A tensor's values on the host, row by row.
-fn host<B: burn::prelude::Backend, const D: usize>(tensor: burn::Tensor<B, D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().iter().collect()
-}

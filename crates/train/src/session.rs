@@ -9,11 +9,11 @@ use std::{
 use burn::{prelude::*, tensor::TensorData};
 use serde::{Deserialize, Serialize};
 use shortrun_data::{Batches, DataSet};
-use shortrun_eval::{Grid, mean_image_mse};
+use shortrun_eval::{Grid, host, mean_image_mse};
 
 use crate::{
     Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Parameters, Progress, Record,
-    RunFolder, Skip, State, TrainConfig, TrainError, folder::write_atomically, host,
+    RunFolder, Skip, State, TrainConfig, TrainError, folder::write_atomically,
     memory::peak_memory_mib, seconds_trained,
 };
 

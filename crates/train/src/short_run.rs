@@ -2,7 +2,7 @@
 
 use burn::{backend::Autodiff, prelude::*};
 use shortrun_data::Images;
-use shortrun_eval::{Inference, Reconstruction, reconstruct, sample_batches};
+use shortrun_eval::{Inference, Reconstruction, host, reconstruct, sample_batches};
 use shortrun_langevin::{
     Divergence, LatentLayers, Noise, NoiseKey, PersistentChains, Purpose, Run, ShortRun, StepSizes,
 };
@@ -10,7 +10,7 @@ use shortrun_model::{Generator, Learnable, Observation};
 
 use crate::{
     Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Parameters, Samples, Skip,
-    State, TrainConfig, TrainError, Tuned, Tuning, WeightGradients, host, tuning::Tuner,
+    State, TrainConfig, TrainError, Tuned, Tuning, WeightGradients, tuning::Tuner,
 };
 
 const CHAINS: &str = "chains.bin";
@@ -231,7 +231,7 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
             learned.loss = kept.iter().map(|row| f64::from(found[*row])).sum::<f64>();
             learned.loss /= kept.len() as f64;
         }
-        learned.skipped = Skip::of_loss(learned.loss, values, sigma);
+        learned.skipped = Skip::of_loss(learned.loss, Skip::off_by_one(values, sigma));
         if learned.skipped.is_some() {
             return Ok(learned);
         }

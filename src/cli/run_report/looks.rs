@@ -2,10 +2,10 @@
 
 use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
 use shortrun_data::ImageShape;
-use shortrun_eval::{Grid, Inference, Mask, Side, inpaint, resample_layers};
+use shortrun_eval::{Grid, Inference, Mask, Side, host, inpaint, resample_layers};
 use shortrun_model::{Generator, MultiLayerGenerator};
 use shortrun_report::{Picture, Section, Table, number};
-use shortrun_train::Samples;
+use shortrun_train::Method;
 
 use super::{ReportArgs, origin::LookedAt};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         hierarchy::layer_rows,
         options::{Chosen, DEFAULT_COUNT},
         reporting::StepSizeReport,
-        run::{InferredBy, LoadedRun, to_host},
+        run::{InferredBy, LoadedRun},
         step_size::StepSizeArgs,
     },
 };
@@ -140,9 +140,9 @@ impl<B: Backend> Looker<'_, B> {
     fn samples(&self, chosen: Option<&Chosen>) -> Result<Section, Failure> {
         let (id, title) = SECTIONS[0];
         let config = &self.run.config.generator;
-        let (seed, device) = (self.inference.seed, &self.device);
-        let draw = |batches: Samples<'_, B>| Ok(batches.flat_map(to_host).collect());
-        let images = self.run.sampled(SAMPLES, SAMPLES, seed, device, draw)?;
+        let seed = self.inference.seed;
+        let method = self.run.method_seeded::<B>(seed, &self.device)?;
+        let images = method.samples(SAMPLES, SAMPLES)?.flat_map(host).collect();
         let shape = ImageShape::square(config.image_channels, config.image_size);
         let caption = format!("{SAMPLES} samples from the prior");
         let mut pictures = vec![Picture::of(&Grid::new(shape, COLUMNS, images), caption)?];
@@ -169,7 +169,7 @@ impl<B: Backend> Looker<'_, B> {
             .reconstruct::<B>(options, images, count, &self.device)?;
         let by = match by {
             InferredBy::Chain(_) => self.chain(),
-            InferredBy::Method(name) => format!("inferred by {}", name.name()),
+            InferredBy::Method(name, _) => format!("inferred by {}", name.name()),
         };
         let shown = count.min(PAIRS);
         let values = shown * images.shape().values();

@@ -11,7 +11,7 @@ use shortrun_train::{
 };
 
 use super::{GloConfig, LatentGaussian, Latents, laplacian::ImageLoss, search::minimise};
-use crate::host;
+use shortrun_eval::host;
 
 /// A generator with its optimiser, and a latent for each training image.
 ///
@@ -99,11 +99,8 @@ impl<B: Backend, G: Learnable<B>> Method<B> for GloMethod<B, G> {
 
         let mut learned = Learned::new(self.config.sigma.at(iteration), rate);
         learned.loss = host(loss.clone().inner())[0].into();
-        if !learned.loss.is_finite() {
-            learned.skipped = Some(Skip::Loss {
-                loss: learned.loss,
-                off_by_one: f64::INFINITY,
-            });
+        learned.skipped = Skip::of_loss(learned.loss, f64::INFINITY);
+        if learned.skipped.is_some() {
             return Ok(learned);
         }
         let mut tape = loss.backward();

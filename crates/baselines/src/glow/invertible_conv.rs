@@ -10,7 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use shortrun_langevin::{NoiseKey, Purpose};
 use shortrun_model::Init;
 
-use crate::host;
+use shortrun_eval::host;
 
 /// One matrix for all pixels, `y = W x` over the channels, as `W = P L (U + D)`: a fixed
 /// permutation P, unit lower triangular L, strictly upper triangular U, and a diagonal D of fixed

@@ -14,7 +14,7 @@ use super::{
     Glow, GlowConfig, bits_per_dimension, byte_noise, centred, dequantise, log_density_of_images,
     to_images,
 };
-use crate::host;
+use shortrun_eval::host;
 
 const PROGRESS: &str = "flow.json";
 
@@ -133,11 +133,8 @@ impl<B: Backend> Method<B> for GlowMethod<B> {
         learned.loss = host(loss.clone().inner())[0].into();
         let bits = bits_per_dimension(-learned.loss, self.flow().dim());
         learned.parts.push(("bits_per_dimension", bits));
-        if !learned.loss.is_finite() {
-            learned.skipped = Some(Skip::Loss {
-                loss: learned.loss,
-                off_by_one: f64::INFINITY,
-            });
+        learned.skipped = Skip::of_loss(learned.loss, f64::INFINITY);
+        if learned.skipped.is_some() {
             return Ok(learned);
         }
         let gradients = self.flow.gradients(&mut loss.backward());
