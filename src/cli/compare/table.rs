@@ -58,7 +58,13 @@ impl LookedAt {
         let folder = run.folder.path();
         let summary =
             Summary::read(&run.folder).ok_or_else(|| failed(folder, &"the run left no summary"))?;
+        // A run that ended before its first line in metrics.jsonl has only its whole time.
         let seconds = run.seconds_trained()?;
+        let seconds = if seconds > 0.0 {
+            seconds
+        } else {
+            summary.seconds
+        };
         let likelihood = self.likelihood.as_ref().map(|found| &found["measured"]);
         let exact = self.reconstruct["exact"] == Value::Bool(true);
         Ok(Row {
