@@ -4,6 +4,8 @@
 //! ```sh
 //! cargo run --release -p shortrun-kernels --features cuda --example kernel_check
 //! ```
+//!
+//! Names of shapes choose among them; `quick`: the first alone; `untimed`, `unchecked`: one half.
 #![allow(clippy::print_stdout)]
 
 #[path = "kernel_check/reference.rs"]
@@ -27,6 +29,7 @@ fn released() -> Shape {
         head_channels: vec![64, 64, 96, 128],
         size: 16,
         image_channels: 3,
+        doublings: 1,
         features: 64,
         seed_channels: 4,
         refine_blocks: 1,
@@ -65,13 +68,52 @@ fn shapes() -> Vec<(&'static str, Shape)> {
         scale: Scale::Softplus,
         ..released()
     };
+    let two = Shape {
+        latents: vec![20, 40],
+        head_channels: vec![40],
+        ..released()
+    };
+    let finer_one = Shape {
+        features: 24,
+        ..finer(one.clone())
+    };
+    let wide = Shape {
+        features: 96,
+        ..two.clone()
+    };
+    let wide_finer = Shape {
+        features: 130,
+        image_channels: 1,
+        ..finer(two.clone())
+    };
     vec![
         ("released", released()),
         ("table4", table4),
         ("quick, grey 28", quick_grey),
         ("l1", one),
         ("odd sizes", odd),
+        ("64 pixels", finer(two)),
+        ("64 pixels, one layer", finer_one),
+        ("96 features", wide),
+        ("130 features, grey 64", wide_finer),
     ]
+}
+
+/// For images of twice the size.
+fn finer(shape: Shape) -> Shape {
+    Shape {
+        doublings: 2,
+        ..shape
+    }
+}
+
+/// Of twice as many features, in the heads too.
+fn wider(shape: Shape) -> Shape {
+    Shape {
+        head_channels: shape.head_channels.iter().map(|c| 2 * c).collect(),
+        features: 128,
+        ..shape
+    }
 }
 
 struct Case {
@@ -104,7 +146,8 @@ impl Case {
     fn new(client: &Client, shape: &Shape, batch: usize, seed: u64) -> Self {
         let generator = Generator::new(shape.clone(), seed);
         let mut rng = Rng(seed ^ 0x9E37_79B9_7F4A_7C15);
-        let pixels = shape.image_channels * shape.size * shape.size * 4;
+        let side = shape.size << shape.doublings;
+        let pixels = shape.image_channels * side * side;
         let images = (0..batch * pixels).map(|_| rng.uniform() * 0.9).collect();
         let mask = (0..batch * pixels)
             .map(|_| f32::from(u8::from(rng.uniform() > -0.5)))
@@ -453,20 +496,42 @@ fn main() {
     let begun = Instant::now();
     let mut failed = false;
     let all = shapes();
-    let quick = arguments.iter().any(|a| a == "quick");
-    for (name, shape) in &all[..if quick { 1 } else { all.len() }] {
-        check(&client, name, shape, 3, &mut failed);
-    }
-    if !quick {
-        check(&client, "released", &all[0].1, 100, &mut failed);
-    }
-    println!("checks took {:.0} s", begun.elapsed().as_secs_f64());
-    if !arguments.iter().any(|a| a == "untimed") {
-        for batch in [100, 32, 132, 400, 1024] {
-            time(&client, "released", &all[0].1, batch, 25);
+    let asked = |word: &str| arguments.iter().any(|a| a == word);
+    // Without names all shapes, and the first one in a large batch too.
+    let named: Vec<_> = all.iter().filter(|(name, _)| asked(name)).collect();
+    if !asked("unchecked") {
+        for (name, shape) in &all {
+            let chosen = if asked("quick") {
+                *name == all[0].0
+            } else {
+                named.is_empty() || asked(name)
+            };
+            if chosen {
+                check(&client, name, shape, 3, &mut failed);
+            }
         }
-        time(&client, "table4", &all[1].1, 100, 25);
-        time(&client, "l1", &all[3].1, 100, 25);
+        if !asked("quick") && named.is_empty() {
+            check(&client, all[0].0, &all[0].1, 100, &mut failed);
+        }
+        println!("checks took {:.0} s", begun.elapsed().as_secs_f64());
+    }
+    if !asked("untimed") {
+        let batches: &[usize] = if asked("quick") {
+            &[100, 400]
+        } else {
+            &[100, 32, 132, 400, 1024]
+        };
+        for batch in batches {
+            time(&client, "released", &all[0].1, *batch, 25);
+        }
+        for (name, shape) in [
+            ("table4", all[1].1.clone()),
+            ("l1", all[3].1.clone()),
+            ("released, 64 px", finer(released())),
+            ("released, 128", wider(released())),
+        ] {
+            time(&client, name, &shape, 100, 25);
+        }
     }
     if failed {
         println!("FAILED");

@@ -380,6 +380,10 @@ impl Generator {
         for _ in 0..shape.refine_blocks {
             block(&mut draw);
         }
+        if shape.doublings == 2 {
+            draw(f * f * 16, f * 4);
+            draw(f, f * 4);
+        }
         draw(f * shape.image_channels * 16, f * 4);
         draw(shape.image_channels, f * 4);
         Self { shape, parameters }
@@ -425,6 +429,10 @@ impl Generator {
         }
         for i in 0..shape.refine_blocks {
             block(&format!("refine {i}"), &mut add);
+        }
+        if shape.doublings == 2 {
+            add("doubling".to_owned(), f * f * 16);
+            add("doubling bias".to_owned(), f);
         }
         add("output".to_owned(), f * shape.image_channels * 16);
         add("output bias".to_owned(), shape.image_channels);
@@ -501,6 +509,7 @@ impl Generator {
                 conv2: reader.affine(f * f * 9, f),
             })
             .collect();
+        let doubling = (shape.doublings == 2).then(|| reader.affine(f * f * 16, f));
         let output = reader.affine(f * shape.image_channels * 16, shape.image_channels);
 
         let mut features = vec![0.0; f * s * s];
@@ -537,9 +546,19 @@ impl Generator {
             features = next;
             refined.push(slopes);
         }
-        let shape_out = [s, f, shape.image_channels, 4, 1, 2];
-        let before = deconv(&features, output.weight, shape_out);
-        let pixels = 4 * s * s;
+        let coarse = [s, f, f, 4, 1, 2];
+        let doubled = doubling.as_ref().map(|of| {
+            let map = deconv(&features, of.weight, coarse);
+            let biased = map.iter().enumerate();
+            gelu_map(biased.map(|(j, v)| v + of.bias[j / (4 * s * s)]).collect())
+        });
+        let (last, side) = match &doubled {
+            Some((map, _)) => (map, 2 * s),
+            None => (&features, s),
+        };
+        let shape_out = [side, f, shape.image_channels, 4, 1, 2];
+        let before = deconv(last, output.weight, shape_out);
+        let pixels = 4 * side * side;
         let mut gradient = vec![0.0; before.len()];
         let mut energy: f64 = latents.iter().map(|e| e * e / 2.0).sum();
         for (j, v) in before.iter().enumerate() {
@@ -549,10 +568,18 @@ impl Generator {
             gradient[j] = residual * precision * (1.0 - value * value);
         }
         if let Some(weights) = &mut weights {
-            let own = deconv_weights(&features, &gradient, shape_out);
+            let own = deconv_weights(last, &gradient, shape_out);
             weights.add(&output, [own, sums(&gradient, shape.image_channels)]);
         }
         let mut g = deconv_back(&gradient, output.weight, shape_out);
+        if let (Some(of), Some((_, slope))) = (&doubling, &doubled) {
+            let finer = times(&g, slope);
+            if let Some(weights) = &mut weights {
+                let own = deconv_weights(&features, &finer, coarse);
+                weights.add(of, [own, sums(&finer, f)]);
+            }
+            g = deconv_back(&finer, of.weight, coarse);
+        }
         for (block, slopes) in refine.iter().zip(&refined).rev() {
             g = block.back(&g, slopes, s, f, weights.as_deref_mut());
         }

@@ -18,24 +18,10 @@ pub use self::{
     sums::column_products,
 };
 
-use super::conv::{Accumulators, V2, V8};
+use super::lanes::{V2, V8};
 
 type Client = ComputeClient<CudaRuntime>;
 type V4 = Vector<f32, Const<4>>;
-
-/// Sums of zero.
-#[cube]
-fn zeros(#[comptime] count: usize) -> Accumulators {
-    let mut acc = Sequence::<Array<V2<f32>>>::new();
-    #[unroll]
-    for _i in 0..count {
-        let mut a = Array::<V2<f32>>::new(2usize);
-        a[0] = Vector::new(0.0f32);
-        a[1] = Vector::new(0.0f32);
-        acc.push(a);
-    }
-    acc
-}
 
 /// 16 rows and 16 columns of bf16 from shared memory; `at`: this lane's row and half of the columns.
 #[cube]
