@@ -5,6 +5,7 @@
 //! would lose 4e-3, and derivatives of the energy keep their digits.
 
 mod conv;
+mod correlation;
 mod elementwise;
 mod matmul;
 mod sums;
@@ -13,6 +14,7 @@ use cubecl::{cmma::MmaDefinition, cuda::CudaRuntime, ir::MatrixIdent, prelude::*
 
 pub use self::{
     conv::{Convolution, Form, convolve},
+    correlation::{Correlation, correlate},
     elementwise::{combine, gelu_bends, gelu_with_slope},
     matmul::{Matrices, multiply},
     sums::column_products,
