@@ -54,7 +54,7 @@ pub use generator::{Generator, Learnable};
 pub use init::Init;
 pub use nested::NestedPosterior;
 pub use observation::{Observation, ObservationError};
-pub use precision::{Precision, precision, set_precision};
+pub use precision::{Precision, chosen_precision, precision, set_precision};
 pub use preset::Preset;
 pub use stochastic::{Head, Stochastic};
 pub use summary::Summary;

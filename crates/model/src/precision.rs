@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
@@ -39,20 +39,23 @@ impl fmt::Display for Precision {
     }
 }
 
-static FLOAT32: AtomicBool = AtomicBool::new(false);
+/// 0: not chosen; else one more than the place in [`Precision::ALL`].
+static CHOSEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Sets the precision for the whole process. Generators that are being used change with the next chain or
-/// iteration.
+/// Sets the precision for the whole process. It holds from the next chain or iteration on.
 pub fn set_precision(precision: Precision) {
-    FLOAT32.store(precision == Precision::F32, Ordering::Relaxed);
+    let place = Precision::ALL.iter().position(|known| *known == precision);
+    CHOSEN.store(place.map_or(0, |place| place + 1), Ordering::Relaxed);
 }
 
-/// The present precision; bf16 unless it was set. A backend without a choice ignores it and computes in
-/// float32.
+/// The precision that was set, if one was.
+pub fn chosen_precision() -> Option<Precision> {
+    let place = CHOSEN.load(Ordering::Relaxed).checked_sub(1)?;
+    Precision::ALL.get(place).copied()
+}
+
+/// The present precision: bf16 unless another was set. A backend without a choice computes in float32 all
+/// the same.
 pub fn precision() -> Precision {
-    if FLOAT32.load(Ordering::Relaxed) {
-        Precision::F32
-    } else {
-        Precision::Bf16
-    }
+    chosen_precision().unwrap_or_default()
 }

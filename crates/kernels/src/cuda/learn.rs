@@ -267,7 +267,10 @@ impl Learning {
 
     /// Projections' sums for each 64 features, and the output's.
     pub(super) fn block_sums(&self) -> [usize; 2] {
-        [self.narrow_groups * 10 * 1024, self.narrow_groups * 9 * 1024]
+        [
+            self.narrow_groups * 10 * 1024,
+            self.narrow_groups * 9 * 1024,
+        ]
     }
 
     fn place(&self, shape: &Shape, plan: &Plan, first_passes: &[usize], places: &mut Places) {
@@ -313,16 +316,13 @@ impl Learning {
                 for c in 0..channels {
                     let channel = h * padded + c;
                     let job = first_passes[i] + channel / 64 * self.blocks;
-                    places.set(
-                        head.conv.bias + c,
-                        self.conv5.bias(job, channel),
-                        BIAS5,
-                    );
+                    places.set(head.conv.bias + c, self.conv5.bias(job, channel), BIAS5);
                     for feature in 0..f {
                         for tap in 0..25 {
                             places.set(
                                 head.conv.weight + (c * f + feature) * 25 + tap,
-                                self.conv5.weight(25, job + feature / 64, tap, channel, feature),
+                                self.conv5
+                                    .weight(25, job + feature / 64, tap, channel, feature),
                                 CONV5,
                             );
                         }
@@ -369,13 +369,7 @@ impl Learning {
     }
 
     /// Of two doublings, which are convolutions 3x3 to four maps and from them.
-    fn place_finer(
-        &self,
-        shape: &Shape,
-        doubling: &Affine,
-        output: &Affine,
-        places: &mut Places,
-    ) {
+    fn place_finer(&self, shape: &Shape, doubling: &Affine, output: &Affine, places: &mut Places) {
         let (f, channels, blocks) = (shape.features, shape.image_channels, self.blocks);
         let [first, image] = self.finer;
         for out in 0..f {

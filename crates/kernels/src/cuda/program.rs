@@ -271,8 +271,8 @@ pub(super) fn run_program<E: Float>(
                 );
             } else if comptime!(wide) {
                 round = convolve_chunks::<E>(
-                    &def, weights5, weights3, &full, &empty, &mut ring, &mut tiles, store, &mut acc,
-                    program, at, image, warp, lane, round,
+                    &def, weights5, weights3, &full, &empty, &mut ring, &mut tiles, store,
+                    &mut acc, program, at, image, warp, lane, round,
                 );
             } else if kind == op::HEAD {
                 convolve::<E>(

@@ -145,13 +145,18 @@ impl Product {
     }
 
     /// The gradient in the weight.
-    fn in_weight(self, above: Tensor<Cuda, 4>, x: Tensor<Cuda, 4>, kernel: usize) -> Tensor<Cuda, 4> {
+    fn in_weight(
+        self,
+        above: Tensor<Cuda, 4>,
+        x: Tensor<Cuda, 4>,
+        kernel: usize,
+    ) -> Tensor<Cuda, 4> {
         let done = match self {
             Self::Convolution { padding } => correlate(&above, &x, kernel, 1, padding),
             Self::Doubling => correlate(&x, &above, kernel, 2, 1),
-            Self::Matrices => Some(
-                explicit::multiply(as_matrix(x).transpose(), as_matrix(above)).unsqueeze(),
-            ),
+            Self::Matrices => {
+                Some(explicit::multiply(as_matrix(x).transpose(), as_matrix(above)).unsqueeze())
+            }
         };
         match done {
             Some(done) => done,

@@ -159,14 +159,23 @@ impl<'a> Builder<'a> {
 
     /// An operation for every 64 channels of a map.
     fn each_block(&self, op: Op) -> Vec<Op> {
-        (0..self.blocks).map(|block| self.block(op, block)).collect()
+        (0..self.blocks)
+            .map(|block| self.block(op, block))
+            .collect()
     }
 
     fn block(&self, mut op: Op, block: u32) -> Op {
         if block == 0 {
             return op;
         }
-        for word in [op::SLOPE, op::ADD, op::ADD_MORE, op::TO, op::DUAL, op::DUAL_TO] {
+        for word in [
+            op::SLOPE,
+            op::ADD,
+            op::ADD_MORE,
+            op::TO,
+            op::DUAL,
+            op::DUAL_TO,
+        ] {
             op[word] += block * self.stride;
         }
         op[op::BIAS] += block * CHANNELS as u32;
@@ -375,7 +384,8 @@ impl<'a> Builder<'a> {
     /// transposed convolutions are convolutions 3x3 between such maps: from one map to four, and from four
     /// to the four by four pixels of the image in up to four channels, which are 64 in all.
     fn finer_image(&self, ops: &mut Vec<Op>) -> Op {
-        let (Some(planes), Some((doubling, bias))) = (self.maps.planes, self.weights.doubling) else {
+        let (Some(planes), Some((doubling, bias))) = (self.maps.planes, self.weights.doubling)
+        else {
             unreachable!("a plan of two doublings")
         };
         let all = 4 * self.blocks;

@@ -81,9 +81,8 @@ pub(super) fn image_gradient<E: Float>(
                     let b = (lane % 4) / 2;
                     let mut gradient = 0.0f32;
                     if c < channels && x < size && y < size {
-                        let o = ((image * channels + c) * size * 2 + y * 2 + h) * size * 2
-                            + x * 2
-                            + b;
+                        let o =
+                            ((image * channels + c) * size * 2 + y * 2 + h) * size * 2 + x * 2 + b;
                         gradient = pixel(
                             pair[e] + bias[bias_at + c],
                             o,

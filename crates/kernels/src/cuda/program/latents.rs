@@ -47,8 +47,7 @@ pub(super) fn make_seeds<E: Float>(
                 let mut mean = bias[head_bias];
                 let mut raw = bias[head_bias + padded];
                 let parts = program[at + op::PARTS] as usize;
-                let first =
-                    program[at + op::PARTS_AT] as usize + image * padded * 2 + j;
+                let first = program[at + op::PARTS_AT] as usize + image * padded * 2 + j;
                 for eight in 0..parts.div_ceil(8usize) {
                     #[unroll]
                     for u in 0..8usize {

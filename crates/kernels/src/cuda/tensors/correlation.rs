@@ -49,11 +49,7 @@ pub fn correlate(client: &Client, a: Handle, x: Handle, of: &Correlation) -> Opt
     unsafe {
         unfold::launch_unchecked::<CudaRuntime>(
             client,
-            CubeCount::Static(
-                places.div_ceil(THREADS) as u32,
-                columns as u32,
-                maps as u32,
-            ),
+            CubeCount::Static(places.div_ceil(THREADS) as u32, columns as u32, maps as u32),
             CubeDim::new_1d(THREADS as u32),
             ArrayArg::from_raw_parts(x, maps * of.channels * of.size[0] * of.size[1]),
             ArrayArg::from_raw_parts(met.clone(), maps * columns * places),
