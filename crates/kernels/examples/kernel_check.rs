@@ -304,6 +304,15 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
                 begun.elapsed().as_secs_f64()
             );
         }
+        let alone = {
+            let latents = client.create_from_slice(bytes(&case.latents));
+            read(
+                client,
+                &case.network.energies(&packed, &observed, latents, batch),
+            )
+        };
+        let wanted: Vec<f64> = energies.iter().map(|v| f64::from(*v)).collect();
+        judge(failed, "energies alone", error(&alone, &wanted), 1e-6);
         let again = run();
         let same = again
             .0

@@ -33,7 +33,7 @@ use half::bf16;
 
 use self::{
     learn::Learning,
-    plan::{Launch, Plan, Weights},
+    plan::{Plan, Weights},
 };
 
 pub use self::{
@@ -261,6 +261,19 @@ impl Network {
         (bench.energies, bench.gradients)
     }
 
+    /// Energies `[images]` alone.
+    pub fn energies(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        batch: usize,
+    ) -> Handle {
+        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
+        self.launch_forward_only(packed, observed, &bench, op::KEEP_GRADIENT);
+        bench.energies
+    }
+
     /// The images `[images, channels, height, width]` of latents `[images, d]`.
     pub fn images(&self, packed: &Packed, latents: Handle, batch: usize) -> Handle {
         let values = batch * self.shape.image_values();
@@ -272,26 +285,7 @@ impl Network {
         let mode = op::IMAGES;
         let mut bench = self.bench(&observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
         bench.gradients = self.client.empty(values * 4);
-        let plan = &bench.planned.plan;
-        self.launch_all(packed, &observed, &bench, &plan.start, 0, mode);
-        // What comes after the image is the way back.
-        let forward = plan.step.iter().take_while(|launch| match launch {
-            Launch::HeadsBack(_) => false,
-            Launch::Images(_) | Launch::HeadsForward(_) => true,
-        });
-        for launch in forward {
-            self.launch_all(
-                packed,
-                &observed,
-                &bench,
-                std::slice::from_ref(launch),
-                0,
-                mode,
-            );
-        }
-        if plan.step.is_empty() {
-            self.launch_images(packed, &observed, &bench, &plan.last, 0, mode);
-        }
+        self.launch_forward_only(packed, &observed, &bench, mode);
         bench.gradients
     }
 

@@ -13,6 +13,20 @@ use super::{
 };
 
 impl Network {
+    /// From the latents to images and energies.
+    pub(super) fn launch_forward_only(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        bench: &Bench,
+        mode: u32,
+    ) {
+        let plan = &bench.planned.plan;
+        for launches in [&plan.start, &plan.forward] {
+            self.launch_all(packed, observed, bench, launches, 0, mode);
+        }
+    }
+
     pub(super) fn launch_all(
         &self,
         packed: &Packed,

@@ -67,6 +67,8 @@ pub(super) struct Plan {
     pub(super) start: Vec<Launch>,
     /// From the first features to the gradients, without the last launch.
     pub(super) step: Vec<Launch>,
+    /// From the first features to the image and its energy, and no further.
+    pub(super) forward: Vec<Launch>,
     /// Ends a step, and ends a step and begins the next.
     pub(super) last: Program,
     pub(super) last_and_first: Program,
@@ -137,6 +139,8 @@ impl Plan {
                 step.push(builder.launch(ops));
             }
         }
+        let mut forward = step.clone();
+        forward.push(builder.launch(builder.to_image()));
         let mut ops = builder.turn();
         for layer in (1..layers).rev() {
             step.push(builder.launch(ops));
@@ -151,6 +155,7 @@ impl Plan {
         Self {
             start,
             step,
+            forward,
             last,
             last_and_first,
             linears: builder.linears,

@@ -16,7 +16,7 @@ use cubecl::{
 
 use self::{
     chunks::{convolve_chunks, load_head_map, narrow_chunks},
-    epilogue::{Fragments, finish},
+    epilogue::{Fragments, finish, load_biases},
     image::{image_gradient, write_energy},
     latents::{make_seeds, pull_latents},
 };
@@ -31,7 +31,7 @@ pub(super) use self::latents::spread_seeds;
 
 pub(super) const THREADS: usize = 32 * WARPS as usize;
 
-/// Runs operations `begin` to `end` of the program on every image.
+/// Runs operations `begin` to `end` of the listing on every image.
 ///
 /// `weights5`, `weights3`: the same packed weights, in tiles for 5x5 and 3x3; `packed`: weights that
 /// are read directly; `store`: maps as the lanes hold them; `state`: latents and other numbers in
@@ -54,7 +54,7 @@ pub(super) fn run_program<E: Float>(
     steps: &Array<f32>,
     energies: &mut Array<f32>,
     gradients: &mut Array<f32>,
-    program: &Array<u32>,
+    listing: &Array<u32>,
     control: &Array<u32>,
     begin: u32,
     end: u32,
@@ -71,6 +71,8 @@ pub(super) fn run_program<E: Float>(
     let mut seeds = SharedMemory::<f32>::new_aligned(1024usize, 128usize);
     let mut vector = SharedMemory::<f32>::new_aligned(1024usize, 128usize);
     let mut sums = SharedMemory::<f32>::new_aligned(32usize, 128usize);
+    // The present operation's words, and the next one's.
+    let mut program = SharedMemory::<u32>::new_aligned(comptime!(2 * op::WORDS), 128usize);
     let mut squares = Array::<f32>::new(1usize);
 
     let tid = UNIT_POS as usize;
@@ -114,6 +116,10 @@ pub(super) fn run_program<E: Float>(
         tiles[i] = zero;
         i += THREADS;
     }
+    if tid < op::WORDS {
+        let first = begin as usize;
+        program[first % 2 * op::WORDS + tid] = listing[first * op::WORDS + tid];
+    }
     sync_cube();
 
     let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
@@ -124,7 +130,13 @@ pub(super) fn run_program<E: Float>(
     let mut round = 0u32;
 
     for number in begin..end {
-        let at = number as usize * op::WORDS;
+        let at = number as usize % 2 * op::WORDS;
+        // On its way while this operation runs.
+        let after = number as usize + 1;
+        let mut upcoming = 0u32;
+        if tid < op::WORDS && after < end as usize {
+            upcoming = listing[after * op::WORDS + tid];
+        }
         let kind = program[at + op::KIND];
         let from = program[at + op::FROM_TILE] as usize * TILE;
         let weights_at = program[at + op::WEIGHTS];
@@ -132,7 +144,7 @@ pub(super) fn run_program<E: Float>(
             let mut down = zeros(4usize);
             if comptime!(wide) {
                 narrow_chunks::<E>(
-                    &def, &mut tiles, store, packed, &mut down, program, at, image, warp, lane,
+                    &def, &mut tiles, store, packed, &mut down, &program, at, image, warp, lane,
                     5usize,
                 );
             } else {
@@ -159,7 +171,7 @@ pub(super) fn run_program<E: Float>(
                 gradients,
                 &mut vector,
                 &mut seeds,
-                program,
+                &program,
                 control,
                 at,
                 dim,
@@ -168,8 +180,9 @@ pub(super) fn run_program<E: Float>(
                 mode,
                 tid,
             );
-            sync_cube();
         } else {
+            // Loaded here, they are there when the sums are.
+            let biases = load_biases(bias, &program, at, half, lane);
             let mut acc = zeros(16usize);
             let mut weight = precision;
             if mode == op::WEIGHTED {
@@ -185,7 +198,7 @@ pub(super) fn run_program<E: Float>(
                     &mut vector,
                     &mut seeds,
                     &mut narrow,
-                    program,
+                    &program,
                     at,
                     dim,
                     image,
@@ -201,8 +214,8 @@ pub(super) fn run_program<E: Float>(
                 let mut down = zeros(4usize);
                 if comptime!(wide) {
                     narrow_chunks::<E>(
-                        &def, &mut tiles, store, packed, &mut down, program, at, image, warp, lane,
-                        3usize,
+                        &def, &mut tiles, store, packed, &mut down, &program, at, image, warp,
+                        lane, 3usize,
                     );
                 } else {
                     narrow_down::<E>(
@@ -228,7 +241,7 @@ pub(super) fn run_program<E: Float>(
                     mask,
                     gradients,
                     &mut squares,
-                    program,
+                    &program,
                     control,
                     at,
                     image,
@@ -272,7 +285,7 @@ pub(super) fn run_program<E: Float>(
             } else if comptime!(wide) {
                 round = convolve_chunks::<E>(
                     &def, weights5, weights3, &full, &empty, &mut ring, &mut tiles, store,
-                    &mut acc, program, at, image, warp, lane, round,
+                    &mut acc, &program, at, image, warp, lane, round,
                 );
             } else if kind == op::HEAD {
                 convolve::<E>(
@@ -444,13 +457,13 @@ pub(super) fn run_program<E: Float>(
                 dual,
                 dual_at,
                 fragments,
-                bias,
+                &biases,
                 store,
                 images,
                 mask,
                 gradients,
                 &mut squares,
-                program,
+                &program,
                 control,
                 at,
                 image,
@@ -468,8 +481,11 @@ pub(super) fn run_program<E: Float>(
                     );
                 }
             }
-            sync_cube();
         }
+        if tid < op::WORDS {
+            program[after % 2 * op::WORDS + tid] = upcoming;
+        }
+        sync_cube();
     }
 }
 

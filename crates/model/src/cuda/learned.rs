@@ -91,10 +91,9 @@ fn values(like: &Values, handle: cubecl::server::Handle, count: usize) -> Values
 
 fn learned(weights: Tracked, saved: Saved) -> Tracked {
     let latents = saved.latents.handle.clone();
-    let (energies, _) =
-        saved
-            .network
-            .gradient(&saved.packed, &saved.observed, latents, saved.images);
+    let energies = saved
+        .network
+        .energies(&saved.packed, &saved.observed, latents, saved.images);
     let energies = values(&saved.latents, energies, saved.images);
     let prepared = Energy
         .prepare::<NoCheckpointing>([weights.node])

@@ -10,7 +10,7 @@ use super::{
         shape::{CHANNELS, Scale, Shape},
     },
     HeadLinears, Launch, Program,
-    maps::Maps,
+    maps::{Maps, Planes},
     weights::{BlockWeights, Weights},
 };
 
@@ -31,6 +31,16 @@ pub(super) struct Builder<'a> {
     /// Stored maps that a feature map takes, and vectors of 8 from one to the next.
     blocks: u32,
     stride: u32,
+}
+
+/// What two doublings have.
+struct Finer {
+    planes: Planes,
+    /// Weights of the first, there and back, and its bias.
+    doubling: [u32; 2],
+    bias: u32,
+    /// Stored maps of the four maps between them.
+    maps: u32,
 }
 
 fn of_kind(kind: u32) -> Op {
@@ -324,8 +334,8 @@ impl<'a> Builder<'a> {
         (head_blocks(self.shape.head_channels[layer]) / 4) as u32
     }
 
-    /// The last layer's features, the image, and the way back to that layer's latents.
-    pub(super) fn turn(&self) -> Vec<Op> {
+    /// The last features.
+    fn last_features(&self) -> Vec<Op> {
         let layers = self.shape.latents.len();
         let mut ops = self.features(layers - 1);
         for (block, weights) in self.weights.refine.iter().enumerate() {
@@ -333,10 +343,31 @@ impl<'a> Builder<'a> {
                 ops.extend(self.each_block(op));
             }
         }
+        ops
+    }
+
+    /// The last features and the image.
+    pub(super) fn to_image(&self) -> Vec<Op> {
+        let mut ops = self.last_features();
+        match self.finer() {
+            Some(finer) => ops.extend(self.finer_image(&finer)),
+            None => ops.push(self.output()),
+        }
+        ops
+    }
+
+    /// The same, and the way back to the last layer's latents.
+    pub(super) fn turn(&self) -> Vec<Op> {
+        let layers = self.shape.latents.len();
+        let mut ops = self.last_features();
         // From the last block to the first: each one's gradient in tile A; times its outer slope in
         // tile B.
-        let mut above = match self.maps.planes {
-            Some(_) => self.finer_image(&mut ops),
+        let mut above = match self.finer() {
+            Some(finer) => {
+                ops.extend(self.finer_image(&finer));
+                ops.extend(self.finer_gradients(&finer));
+                self.coarser(&finer)
+            }
             None => self.output(),
         };
         for (block, weights) in self.weights.refine.iter().enumerate().rev() {
@@ -377,53 +408,71 @@ impl<'a> Builder<'a> {
         output
     }
 
-    /// Of two doublings: to the image and back to the gradient in the last features, whose operation is
-    /// left to the caller.
+    /// What two doublings have.
     ///
     /// A map of twice the size is four maps, one for each of the pixels that a pixel becomes, and both
     /// transposed convolutions are convolutions 3x3 between such maps: from one map to four, and from four
     /// to the four by four pixels of the image in up to four channels, which are 64 in all.
-    fn finer_image(&self, ops: &mut Vec<Op>) -> Op {
-        let (Some(planes), Some((doubling, bias))) = (self.maps.planes, self.weights.doubling)
-        else {
-            unreachable!("a plan of two doublings")
-        };
-        let all = 4 * self.blocks;
-        let mut finer = of_kind(op::CONV3);
-        finer[op::FLAGS] = op::HAS_BIAS | op::GELU | op::STORES;
-        finer[op::WEIGHTS] = doubling[0];
-        finer[op::SLOPE] = planes.slopes;
-        finer[op::TO] = planes.values;
-        self.read_features(&mut finer);
-        for number in 0..all {
-            let mut op = self.block(finer, number);
-            op[op::BIAS] = bias + number % self.blocks * CHANNELS as u32;
-            ops.push(op);
-        }
+    fn finer(&self) -> Option<Finer> {
+        let (doubling, bias) = self.weights.doubling?;
+        Some(Finer {
+            planes: self.maps.planes?,
+            doubling,
+            bias,
+            maps: 4 * self.blocks,
+        })
+    }
+
+    /// From the last features to the image's gradient, in tile B.
+    fn finer_image(&self, of: &Finer) -> Vec<Op> {
+        let mut doubled = of_kind(op::CONV3);
+        doubled[op::FLAGS] = op::HAS_BIAS | op::GELU | op::STORES;
+        doubled[op::WEIGHTS] = of.doubling[0];
+        doubled[op::SLOPE] = of.planes.slopes;
+        doubled[op::TO] = of.planes.values;
+        self.read_features(&mut doubled);
+        let mut ops: Vec<Op> = (0..of.maps)
+            .map(|number| {
+                let mut own = self.block(doubled, number);
+                own[op::BIAS] = of.bias + number % self.blocks * CHANNELS as u32;
+                own
+            })
+            .collect();
         let mut image = of_kind(op::CONV3);
         image[op::FLAGS] = op::IMAGE | op::MAPS | op::HAS_BIAS | op::WRITES_TILE;
         image[op::WEIGHTS] = self.weights.output[0];
         image[op::BIAS] = self.weights.output_bias;
-        image[op::CHUNKS] = all;
-        image[op::CHUNKS_AT] = planes.values;
+        image[op::CHUNKS] = of.maps;
+        image[op::CHUNKS_AT] = of.planes.values;
         image[op::TO_TILE] = B;
         if let (true, Some(kept)) = (self.keep, &self.maps.kept) {
             image[op::FLAGS] |= op::STORES;
             image[op::TO] = kept.image;
         }
         ops.push(image);
+        ops
+    }
+
+    /// To the gradients of the four maps.
+    fn finer_gradients(&self, of: &Finer) -> Vec<Op> {
         let mut back = of_kind(op::CONV3);
         back[op::FLAGS] = op::TIMES_SLOPE | op::STORES;
         back[op::FROM_TILE] = B;
         back[op::WEIGHTS] = self.weights.output[1];
-        back[op::SLOPE] = planes.slopes;
-        back[op::TO] = planes.gradients;
-        ops.extend((0..all).map(|number| self.block(back, number)));
+        back[op::SLOPE] = of.planes.slopes;
+        back[op::TO] = of.planes.gradients;
+        (0..of.maps)
+            .map(|number| self.block(back, number))
+            .collect()
+    }
+
+    /// To the gradient in the last features.
+    fn coarser(&self, of: &Finer) -> Op {
         let mut coarser = of_kind(op::CONV3);
         coarser[op::FLAGS] = op::MAPS;
-        coarser[op::WEIGHTS] = doubling[1];
-        coarser[op::CHUNKS] = all;
-        coarser[op::CHUNKS_AT] = planes.gradients;
+        coarser[op::WEIGHTS] = of.doubling[1];
+        coarser[op::CHUNKS] = of.maps;
+        coarser[op::CHUNKS_AT] = of.planes.gradients;
         coarser
     }
 

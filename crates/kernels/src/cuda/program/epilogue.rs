@@ -57,6 +57,27 @@ impl Fragments {
     }
 }
 
+/// An operation's biases of the channels that a lane has: four in each of two blocks of 16.
+#[cube]
+pub(super) fn load_biases(
+    bias: &Array<f32>,
+    program: &SharedMemory<u32>,
+    at: usize,
+    half: usize,
+    lane: usize,
+) -> Array<f32> {
+    let mut biases = Array::<f32>::new(8usize);
+    let first = program[at + op::BIAS] as usize + half * 32 + lane % 4 * 2;
+    #[unroll]
+    for i in 0..8usize {
+        biases[i] = 0.0;
+        if program[at + op::FLAGS] & op::HAS_BIAS != 0 {
+            biases[i] = bias[first + comptime!(i / 4 * 16 + i / 2 % 2 * 8 + i % 2)];
+        }
+    }
+    biases
+}
+
 /// What an operation does with its sums, in this order: bias, GELU or image, slope, sums, stores.
 ///
 /// One fragment a turn, the sums moving up: a loop's instructions stay in the cache, where code for
@@ -73,13 +94,13 @@ pub(super) fn finish<E: Float>(
     dual: V8<E>,
     dual_at: usize,
     fragments: Fragments,
-    bias: &Array<f32>,
+    biases: &Array<f32>,
     store: &mut Array<V8<E>>,
     images: &Array<f32>,
     mask: &Array<f32>,
     gradients: &mut Array<f32>,
     squares: &mut Array<f32>,
-    program: &Array<u32>,
+    program: &SharedMemory<u32>,
     control: &Array<u32>,
     at: usize,
     image: usize,
@@ -105,19 +126,9 @@ pub(super) fn finish<E: Float>(
     let add_tile = program[at + op::ADD_TILE] as usize * TILE;
     let to_tile = program[at + op::TO_TILE] as usize * TILE;
     let dual_tile = program[at + op::DUAL_TILE] as usize * TILE;
-    let bias_at = program[at + op::BIAS] as usize;
     let slope_at = program[at + op::SLOPE] as usize + own;
     let to_at = program[at + op::TO] as usize + own;
     let dual_to = program[at + op::DUAL_TO] as usize + own;
-    let mut biases = Array::<f32>::new(8usize);
-    #[unroll]
-    for i in 0..8usize {
-        biases[i] = 0.0;
-        if flags & op::HAS_BIAS != 0 {
-            let channel = comptime!(i / 4 * 16 + i / 2 % 2 * 8 + i % 2);
-            biases[i] = bias[bias_at + half * 32 + lane % 4 * 2 + channel];
-        }
-    }
     let mut upcoming = Array::<V8<E>>::new(2usize);
     upcoming[0] = first;
     upcoming[1] = dual;

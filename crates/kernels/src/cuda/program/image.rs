@@ -50,7 +50,7 @@ pub(super) fn image_gradient<E: Float>(
     mask: &Array<f32>,
     gradients: &mut Array<f32>,
     squares: &mut Array<f32>,
-    program: &Array<u32>,
+    program: &SharedMemory<u32>,
     control: &Array<u32>,
     at: usize,
     image: usize,
