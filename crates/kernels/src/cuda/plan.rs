@@ -1,5 +1,6 @@
 //! A Langevin step as programs: which operations in which launch, and where everything lies.
 
+mod image;
 mod maps;
 mod ops;
 mod weights;
@@ -15,9 +16,6 @@ use super::{
 use self::{maps::Maps, ops::Builder};
 
 pub(super) use self::{maps::Kept, weights::Weights};
-
-/// An operation's words.
-type Op = [u32; op::WORDS];
 
 /// Some operations, run by one launch on every image.
 #[derive(Clone, Debug, Default)]

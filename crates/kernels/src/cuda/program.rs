@@ -25,6 +25,7 @@ use super::{
     lanes::{V8, zeros},
     narrow::{NARROW_PITCH, NARROW_TILE, narrow_down, widen},
     op,
+    pack::ROWS5,
 };
 
 pub(super) use self::latents::spread_seeds;
@@ -337,7 +338,7 @@ pub(super) fn run_program<E: Float>(
                                 weights3,
                                 &mut ring,
                                 5u32,
-                                weights_at + chunk * 400,
+                                weights_at + chunk * ROWS5,
                             );
                         }
                     }
@@ -354,7 +355,7 @@ pub(super) fn run_program<E: Float>(
                             tile + origin5,
                             half,
                             lane,
-                            weights_at + chunk * 400,
+                            weights_at + chunk * ROWS5,
                             round,
                             5usize,
                             4usize,
@@ -372,7 +373,7 @@ pub(super) fn run_program<E: Float>(
                             tile + origin5,
                             half,
                             lane,
-                            weights_at + chunk * 400,
+                            weights_at + chunk * ROWS5,
                             round,
                             5usize,
                             4usize,
@@ -390,7 +391,7 @@ pub(super) fn run_program<E: Float>(
                             tile + origin5,
                             half,
                             lane,
-                            weights_at + chunk * 400,
+                            weights_at + chunk * ROWS5,
                             round,
                             5usize,
                             4usize,

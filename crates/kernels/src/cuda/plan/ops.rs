@@ -10,40 +10,30 @@ use super::{
         shape::{CHANNELS, Scale, Shape},
     },
     HeadLinears, Launch, Program,
-    maps::{Maps, Planes},
+    maps::Maps,
     weights::{BlockWeights, Weights},
 };
 
 /// An operation's words.
-type Op = [u32; op::WORDS];
+pub(super) type Op = [u32; op::WORDS];
 
-const A: u32 = 0;
-const B: u32 = 1;
+pub(super) const A: u32 = 0;
+pub(super) const B: u32 = 1;
 
 pub(super) struct Builder<'a> {
-    shape: &'a Shape,
-    weights: &'a Weights,
+    pub(super) shape: &'a Shape,
+    pub(super) weights: &'a Weights,
     pub(super) maps: Maps,
     pub(super) linears: Vec<HeadLinears>,
     pub(super) program: Vec<u32>,
     /// Whether the programs keep what the gradients of the weights need.
-    keep: bool,
+    pub(super) keep: bool,
     /// Stored maps that a feature map takes, and vectors of 8 from one to the next.
-    blocks: u32,
+    pub(super) blocks: u32,
     stride: u32,
 }
 
-/// What two doublings have.
-struct Finer {
-    planes: Planes,
-    /// Weights of the first, there and back, and its bias.
-    doubling: [u32; 2],
-    bias: u32,
-    /// Stored maps of the four maps between them.
-    maps: u32,
-}
-
-fn of_kind(kind: u32) -> Op {
+pub(super) fn of_kind(kind: u32) -> Op {
     let mut op = [0; op::WORDS];
     op[op::KIND] = kind;
     op
@@ -111,12 +101,12 @@ impl<'a> Builder<'a> {
     }
 
     /// A stored map of each block, if there is one.
-    fn kept(&self, of: impl Fn(&super::Kept) -> u32) -> Option<u32> {
+    pub(super) fn kept(&self, of: impl Fn(&super::Kept) -> u32) -> Option<u32> {
         self.maps.kept.as_ref().map(of)
     }
 
     /// Reads a map from a tile, or from where it is stored.
-    fn read(&self, op: &mut Op, tile: u32, map: Option<u32>) {
+    pub(super) fn read(&self, op: &mut Op, tile: u32, map: Option<u32>) {
         match map {
             Some(map) if self.is_wide() => {
                 op[op::FLAGS] |= op::MAPS;
@@ -168,13 +158,13 @@ impl<'a> Builder<'a> {
     }
 
     /// An operation for every 64 channels of a map.
-    fn each_block(&self, op: Op) -> Vec<Op> {
+    pub(super) fn each_block(&self, op: Op) -> Vec<Op> {
         (0..self.blocks)
             .map(|block| self.block(op, block))
             .collect()
     }
 
-    fn block(&self, mut op: Op, block: u32) -> Op {
+    pub(super) fn block(&self, mut op: Op, block: u32) -> Op {
         if block == 0 {
             return op;
         }
@@ -288,7 +278,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A residual block, from tile A through tile B and back.
-    fn residual(&self, weights: &BlockWeights, block: usize) -> [Op; 2] {
+    pub(super) fn residual(&self, weights: &BlockWeights, block: usize) -> [Op; 2] {
         let slopes = self.maps.block[block];
         let between = self.kept(|kept| kept.input2[block]);
         let mut inner = of_kind(op::CONV5);
@@ -334,157 +324,15 @@ impl<'a> Builder<'a> {
         (head_blocks(self.shape.head_channels[layer]) / 4) as u32
     }
 
-    /// The last features.
-    fn last_features(&self) -> Vec<Op> {
-        let layers = self.shape.latents.len();
-        let mut ops = self.features(layers - 1);
-        for (block, weights) in self.weights.refine.iter().enumerate() {
-            for op in self.residual(weights, layers + block) {
-                ops.extend(self.each_block(op));
-            }
-        }
-        ops
-    }
-
-    /// The last features and the image.
-    pub(super) fn to_image(&self) -> Vec<Op> {
-        let mut ops = self.last_features();
-        match self.finer() {
-            Some(finer) => ops.extend(self.finer_image(&finer)),
-            None => ops.push(self.output()),
-        }
-        ops
-    }
-
-    /// The same, and the way back to the last layer's latents.
-    pub(super) fn turn(&self) -> Vec<Op> {
-        let layers = self.shape.latents.len();
-        let mut ops = self.last_features();
-        // From the last block to the first: each one's gradient in tile A; times its outer slope in
-        // tile B.
-        let mut above = match self.finer() {
-            Some(finer) => {
-                ops.extend(self.finer_image(&finer));
-                ops.extend(self.finer_gradients(&finer));
-                self.coarser(&finer)
-            }
-            None => self.output(),
-        };
-        for (block, weights) in self.weights.refine.iter().enumerate().rev() {
-            self.split(&mut above, layers + block);
-            ops.extend(self.each_block(above));
-            let [inner, outer] = self.residual_back(weights, layers + block);
-            ops.extend(self.each_block(inner));
-            above = outer;
-        }
-        self.split(&mut above, layers - 1);
-        // Kept for the layer above.
-        if layers > 1 {
-            above[op::FLAGS] |= op::STORES;
-            above[op::TO] = self.maps.gradient;
-        }
-        ops.extend(self.each_block(above));
-        ops.extend(self.to_latents(layers - 1));
-        ops
-    }
-
-    /// The last features, in tile A.
-    fn read_features(&self, op: &mut Op) {
-        let last = self.maps.block.len() - 1;
-        self.read(op, A, self.kept(|kept| kept.features[last]));
-    }
-
-    /// The image, and the gradient in the last features.
-    fn output(&self) -> Op {
-        let mut output = of_kind(op::OUTPUT);
-        output[op::WEIGHTS] = self.weights.output[0];
-        output[op::WEIGHTS2] = self.weights.output[1];
-        output[op::BIAS] = self.weights.output_bias;
-        self.read_features(&mut output);
-        if let (true, Some(kept)) = (self.keep, &self.maps.kept) {
-            output[op::FLAGS] |= op::KEEPS;
-            output[op::IMAGE_TO] = kept.image;
-        }
-        output
-    }
-
-    /// What two doublings have.
-    ///
-    /// A map of twice the size is four maps, one for each of the pixels that a pixel becomes, and both
-    /// transposed convolutions are convolutions 3x3 between such maps: from one map to four, and from four
-    /// to the four by four pixels of the image in up to four channels, which are 64 in all.
-    fn finer(&self) -> Option<Finer> {
-        let (doubling, bias) = self.weights.doubling?;
-        Some(Finer {
-            planes: self.maps.planes?,
-            doubling,
-            bias,
-            maps: 4 * self.blocks,
-        })
-    }
-
-    /// From the last features to the image's gradient, in tile B.
-    fn finer_image(&self, of: &Finer) -> Vec<Op> {
-        let mut doubled = of_kind(op::CONV3);
-        doubled[op::FLAGS] = op::HAS_BIAS | op::GELU | op::STORES;
-        doubled[op::WEIGHTS] = of.doubling[0];
-        doubled[op::SLOPE] = of.planes.slopes;
-        doubled[op::TO] = of.planes.values;
-        self.read_features(&mut doubled);
-        let mut ops: Vec<Op> = (0..of.maps)
-            .map(|number| {
-                let mut own = self.block(doubled, number);
-                own[op::BIAS] = of.bias + number % self.blocks * CHANNELS as u32;
-                own
-            })
-            .collect();
-        let mut image = of_kind(op::CONV3);
-        image[op::FLAGS] = op::IMAGE | op::MAPS | op::HAS_BIAS | op::WRITES_TILE;
-        image[op::WEIGHTS] = self.weights.output[0];
-        image[op::BIAS] = self.weights.output_bias;
-        image[op::CHUNKS] = of.maps;
-        image[op::CHUNKS_AT] = of.planes.values;
-        image[op::TO_TILE] = B;
-        if let (true, Some(kept)) = (self.keep, &self.maps.kept) {
-            image[op::FLAGS] |= op::STORES;
-            image[op::TO] = kept.image;
-        }
-        ops.push(image);
-        ops
-    }
-
-    /// To the gradients of the four maps.
-    fn finer_gradients(&self, of: &Finer) -> Vec<Op> {
-        let mut back = of_kind(op::CONV3);
-        back[op::FLAGS] = op::TIMES_SLOPE | op::STORES;
-        back[op::FROM_TILE] = B;
-        back[op::WEIGHTS] = self.weights.output[1];
-        back[op::SLOPE] = of.planes.slopes;
-        back[op::TO] = of.planes.gradients;
-        (0..of.maps)
-            .map(|number| self.block(back, number))
-            .collect()
-    }
-
-    /// To the gradient in the last features.
-    fn coarser(&self, of: &Finer) -> Op {
-        let mut coarser = of_kind(op::CONV3);
-        coarser[op::FLAGS] = op::MAPS;
-        coarser[op::WEIGHTS] = of.doubling[1];
-        coarser[op::CHUNKS] = of.maps;
-        coarser[op::CHUNKS_AT] = of.planes.gradients;
-        coarser
-    }
-
     /// The gradient in a block's result to tile A, and times the block's outer slope to tile B.
-    fn split(&self, op: &mut Op, block: usize) {
+    pub(super) fn split(&self, op: &mut Op, block: usize) {
         self.write(op, A, self.is_wide().then_some(self.maps.gradient));
         let map = self.kept(|kept| kept.gradient2[block]);
         self.write_dual(op, self.maps.block[block][1], map);
     }
 
     /// Back through a residual block: the gradient times the outer slope in tile B, itself in A.
-    fn residual_back(&self, weights: &BlockWeights, block: usize) -> [Op; 2] {
+    pub(super) fn residual_back(&self, weights: &BlockWeights, block: usize) -> [Op; 2] {
         let between = self.kept(|kept| kept.gradient1[block]);
         let mut inner = of_kind(op::CONV3);
         inner[op::WEIGHTS] = weights.conv2[1];
@@ -500,7 +348,7 @@ impl<'a> Builder<'a> {
     }
 
     /// From the gradient in a layer's features to its latents.
-    fn to_latents(&self, layer: usize) -> Vec<Op> {
+    pub(super) fn to_latents(&self, layer: usize) -> Vec<Op> {
         let weights = &self.weights.layers[layer];
         let [inner, mut outer] = self.residual_back(&weights.block, layer);
         let map = self.kept(|kept| kept.projection[layer]);
