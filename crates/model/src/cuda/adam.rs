@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use shortrun_kernels::cuda::{adam, gradient_sums};
 
-pub use shortrun_kernels::cuda::AdamStep;
+pub(crate) use shortrun_kernels::cuda::AdamStep;
 
 use super::{flat, tensor, values};
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod adam;
 mod learned;
+pub(crate) mod products;
 pub(crate) mod tensors;
 
 use std::{
@@ -26,17 +27,14 @@ use shortrun_kernels::cuda::{
 use shortrun_langevin::{EnergyGradient, Noise, ShortRun};
 
 use crate::{
-    Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, ScaleForm,
-    Stochastic,
+    Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, Precision,
+    ScaleForm, Stochastic, precision,
 };
 
 pub(crate) use learned::energy;
 
 /// A tensor of the CUDA backend.
 type Values = CubeTensor<CudaRuntime>;
-
-/// If this variable is `f32`, the chain runs in float32, by tensor operations.
-const PRECISION: &str = "SHORTRUN_PRECISION";
 
 /// Energy, gradient and whole chain of the built-in generator: bf16 operands, float32 sums.
 struct CudaPosterior {
@@ -115,8 +113,8 @@ fn observed(images: Values, mask: Option<Values>, precision: f64) -> Observed {
 
 /// The shape that the kernels know, or why they do not.
 fn supported(config: &GeneratorConfig) -> Result<Shape, String> {
-    if std::env::var_os(PRECISION).is_some_and(|precision| precision == "f32") {
-        return Err(format!("{PRECISION} asks for float32"));
+    if precision() == Precision::F32 {
+        return Err("nearly float32 was asked for (precision f32)".to_owned());
     }
     if config.parameterisation == Parameterisation::Centred {
         return Err("the kernels know the non-centred form only".to_owned());
@@ -125,12 +123,6 @@ fn supported(config: &GeneratorConfig) -> Result<Shape, String> {
         return Err(
             "the kernels know the conditional architecture only, not the ladder".to_owned(),
         );
-    }
-    if config.output_layers() != 1 {
-        return Err(format!(
-            "the kernels know images of 28 and 32 pixels, not {}",
-            config.image_size
-        ));
     }
     let latents = config.latents.sizes();
     let shape = Shape {
@@ -141,6 +133,7 @@ fn supported(config: &GeneratorConfig) -> Result<Shape, String> {
             .collect(),
         size: config.feature_size(),
         image_channels: config.image_channels,
+        doublings: config.output_layers(),
         features: config.features,
         seed_channels: config.seed_channels,
         refine_blocks: config.refine_blocks,
