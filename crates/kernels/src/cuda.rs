@@ -5,18 +5,15 @@
 //! the way back needs (GELU's slopes) and what the heads' linear layers multiply goes through global
 //! memory. `docs/GPU.md` has the measurements.
 
-mod adam;
 mod conv;
 mod gather;
 mod learn;
 mod linear;
 mod narrow;
-mod noise;
 mod op;
 mod pack;
 mod plan;
 mod program;
-mod shape;
 pub mod tensors;
 mod weights;
 
@@ -28,6 +25,8 @@ use std::{
 use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
 use half::bf16;
 
+use crate::{noise, shape};
+
 use self::{
     conv::WARPS,
     learn::Learning,
@@ -35,11 +34,7 @@ use self::{
     plan::{Launch, Plan, Program, Weights},
 };
 
-pub use self::{
-    adam::{AdamStep, adam, sums as gradient_sums},
-    noise::NoiseStream,
-    shape::{Scale, Shape},
-};
+pub use crate::{AdamStep, NoiseStream, Scale, Shape, adam, gradient_sums};
 
 type Client = ComputeClient<CudaRuntime>;
 
