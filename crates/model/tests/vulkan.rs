@@ -9,22 +9,29 @@ use std::marker::PhantomData;
 
 use burn::{
     backend::{Autodiff, Flex, Vulkan},
-    module::{ModuleVisitor, Param},
+    module::{AutodiffModule, ModuleVisitor, Param},
     optim::GradientsParams,
     prelude::*,
     tensor::TensorData,
 };
 use common::{host, relative_error};
 use shortrun_kernels::NoiseStream;
-use shortrun_langevin::{LatentLayers, Noise, NoiseKey, Purpose, ShortRun, StepSizes};
+use shortrun_langevin::{
+    EnergyGradient, LatentLayers, Noise, NoiseKey, Purpose, ShortRun, StepSize, StepSizes,
+};
 use shortrun_model::{
     AdamUpdate, Architecture, Generator, GeneratorConfig, HeadWidth, Observation, Parameterisation,
-    ScaleForm, gradient_sums,
+    ScaleForm, TapePosterior, gradient_sums, has_16_bit_operands,
 };
 
-/// Relative error of float32 kernels; where a driver has cooperative matrices, of 16-bit operands.
-const TOLERANCE: f64 = 1e-4;
-const STEPS: usize = 3;
+/// Relative errors allowed of float32, and of operands of 16 bits where a driver multiplies those.
+fn tolerance() -> f64 {
+    if has_16_bit_operands::<Vulkan>(&Default::default()) {
+        1e-2
+    } else {
+        1e-4
+    }
+}
 
 fn key(purpose: Purpose) -> NoiseKey {
     NoiseKey {
@@ -64,11 +71,11 @@ fn other() -> GeneratorConfig {
     }
 }
 
-/// More channels than a tile has columns; many values in a row of a product.
+/// More channels than a tile has columns, and whole tiles of one tap.
 fn wide() -> GeneratorConfig {
     GeneratorConfig {
         latents: LatentLayers::new([7, 70]).unwrap(),
-        features: 66,
+        features: 80,
         refine_blocks: 0,
         scale: ScaleForm::LogVariance,
         ..tiny()
@@ -124,10 +131,12 @@ fn philox(shape: [usize; 3]) -> TensorData {
     TensorData::new(values, shape)
 }
 
-/// Of a batch with half its pixels hidden, or all seen. On the CPU the keyed noise is given.
+/// Of a batch with half its pixels hidden, or all seen; with no chains if there are no steps. On the
+/// CPU the keyed noise is given.
 fn numbers<B: Backend>(
     config: &GeneratorConfig,
     masked: bool,
+    steps: usize,
     keyed: bool,
     device: &B::Device,
 ) -> Numbers {
@@ -139,24 +148,27 @@ fn numbers<B: Backend>(
     let mut observation = Observation::new(images.tanh(), 0.3).unwrap();
     if masked {
         let mask = key(Purpose::Mask).normal::<B, 4>([n, 1, h, w], 0, device);
-        observation = observation.with_mask(mask.greater_elem(0.0).float()).unwrap();
+        observation = observation
+            .with_mask(mask.greater_elem(0.0).float())
+            .unwrap();
     }
     let start = key(Purpose::Start).normal::<B, 2>([n, d], 0, device);
-    let sizes: Vec<_> = (1..=STEPS)
-        .map(|k| shortrun_langevin::StepSize::from_eta(0.02 * k as f64).unwrap())
-        .collect();
-    let chain = ShortRun::new(STEPS, StepSizes::PerStep(sizes)).unwrap();
     let posterior = generator.posterior(observation.clone());
     let (energies, gradients) = posterior.energy_and_gradient(start.clone());
     let run = |noise| {
+        if steps == 0 {
+            return [const { Vec::new() }; 2];
+        }
+        let sizes = (1..=steps).map(|k| StepSize::from_eta(0.02 * k as f64).unwrap());
+        let chain = ShortRun::new(steps, StepSizes::PerStep(sizes.collect())).unwrap();
         let run = chain.run(&posterior, start.clone(), noise).unwrap();
         [host(run.latents), host(run.energy)]
     };
-    let given = key(Purpose::Langevin).normal::<B, 3>([STEPS, n, d], 7, device);
+    let given = key(Purpose::Langevin).normal::<B, 3>([steps, n, d], 7, device);
     let drawn = if keyed {
         Noise::Keyed(key(Purpose::Langevin))
     } else {
-        Noise::Given(Tensor::from_data(philox([STEPS, n, d]), device))
+        Noise::Given(Tensor::from_data(philox([steps, n, d]), device))
     };
     let learned = generator.energy(
         Tensor::from_inner(start.clone()),
@@ -166,7 +178,6 @@ fn numbers<B: Backend>(
     let gradient = GradientsParams::from_grads(loss.sum().backward(), &generator);
     let mut collect = Collect::<B>(&gradient, Vec::new(), PhantomData);
     generator.visit(&mut collect);
-    use burn::module::AutodiffModule;
     Numbers {
         energies: host(energies),
         gradients: host(gradients),
@@ -177,28 +188,36 @@ fn numbers<B: Backend>(
     }
 }
 
-fn kernels_match_the_cpu(config: &GeneratorConfig, masked: bool) {
-    let found = numbers::<Vulkan>(config, masked, true, &Default::default());
-    let wanted = numbers::<Flex>(config, masked, false, &Default::default());
+fn kernels_match_the_cpu(config: &GeneratorConfig, masked: bool, steps: usize) {
+    let found = numbers::<Vulkan>(config, masked, steps, true, &Default::default());
+    let wanted = numbers::<Flex>(config, masked, steps, false, &Default::default());
     for ((what, found), (_, wanted)) in found.parts().into_iter().zip(wanted.parts()) {
+        if wanted.is_empty() {
+            continue;
+        }
         let error = relative_error(found, wanted);
-        assert!(error < TOLERANCE, "{config:?}: {what} is off by {error}");
-    }
-    let again = numbers::<Vulkan>(config, masked, true, &Default::default());
-    for ((what, found), (_, again)) in found.parts().into_iter().zip(again.parts()) {
-        assert!(found == again, "{config:?}: {what} differs between two runs");
+        assert!(error < tolerance(), "{config:?}: {what} is off by {error}");
     }
 }
 
 #[test]
 fn kernels_match_the_cpu_on_vulkan() {
-    kernels_match_the_cpu(&tiny(), true);
-    kernels_match_the_cpu(&other(), false);
+    kernels_match_the_cpu(&tiny(), true, 3);
+    kernels_match_the_cpu(&other(), false, 2);
 }
 
 #[test]
 fn wide_kernels_match_the_cpu_on_vulkan() {
-    kernels_match_the_cpu(&wide(), true);
+    kernels_match_the_cpu(&wide(), true, 0);
+}
+
+#[test]
+fn no_bit_differs_between_two_runs_on_vulkan() {
+    let [first, second] =
+        [(); 2].map(|()| numbers::<Vulkan>(&tiny(), true, 3, true, &Default::default()));
+    for ((what, first), (_, second)) in first.parts().into_iter().zip(second.parts()) {
+        assert!(first == second, "{what} differs");
+    }
 }
 
 /// What the kernels do not know still runs.
@@ -216,9 +235,9 @@ fn a_centred_generator_falls_back_on_vulkan() {
     let at = key(Purpose::Start).normal::<Vulkan, 2>([1, 9], 0, &device);
     let posterior = generator.posterior(observation.clone());
     let found = gradient(posterior.energy_and_gradient(at.clone()));
-    let tape = shortrun_model::TapePosterior::new(generator, observation);
-    let wanted = gradient(shortrun_langevin::EnergyGradient::energy_and_gradient(&tape, at));
-    assert!(relative_error(&found, &wanted) < TOLERANCE);
+    let tape = TapePosterior::new(generator, observation);
+    let wanted = gradient(tape.energy_and_gradient(at));
+    assert!(relative_error(&found, &wanted) < 1e-4);
 }
 
 /// Two updates of Adam, and sums of gradients, against float64.
@@ -258,6 +277,9 @@ fn adam_matches_float64_on_vulkan() {
     for (found, of) in sums.iter().zip([&first, &second]) {
         let wanted = [1, 2].map(|p| of.iter().map(|g| f64::from(*g).powi(p)).sum::<f64>());
         assert!((found[0] - wanted[0]).abs() < 1e-2, "{found:?}, {wanted:?}");
-        assert!((found[1] / wanted[1] - 1.0).abs() < 1e-5, "{found:?}, {wanted:?}");
+        assert!(
+            (found[1] / wanted[1] - 1.0).abs() < 1e-5,
+            "{found:?}, {wanted:?}"
+        );
     }
 }

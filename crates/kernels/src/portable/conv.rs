@@ -9,7 +9,7 @@ use half::{bf16, f16};
 
 use super::{
     gelu::gelu_with_slope,
-    tile::{self, Operands, PITCH, THREADS, TILE},
+    tile::{self, Operands, THREADS, Tile},
     values::Values,
 };
 
@@ -137,9 +137,8 @@ pub(super) fn parts(tiles: usize, inner: usize) -> usize {
 }
 
 /// The inner values of each of `parts` parts, and how many parts that makes.
-pub(super) fn chunks(inner: usize, parts: usize, operands: Operands) -> (usize, usize) {
-    let depth = tile::depth(operands.cooperative());
-    let chunk = inner.div_ceil(parts).next_multiple_of(depth);
+pub(super) fn chunks(inner: usize, parts: usize, tile: Tile) -> (usize, usize) {
+    let chunk = inner.div_ceil(parts).next_multiple_of(tile.depth());
     (chunk, inner.div_ceil(chunk))
 }
 
@@ -159,9 +158,10 @@ impl Convolution<'_> {
         operands: Operands,
     ) -> usize {
         let form = self.form;
+        let tile = operands.tile(self.outputs);
         let pixels = form.to * form.to;
         let rows = self.images * pixels;
-        let (chunk, parts) = chunks(self.inner, self.parts.unwrap_or(1), operands);
+        let (chunk, parts) = chunks(self.inner, self.parts.unwrap_or(1), tile);
         let image = self.outputs * pixels;
         let [y_stride, y_group] = match self.parts {
             None => [self.groups * image, image],
@@ -177,7 +177,11 @@ impl Convolution<'_> {
             self.x_stride,
             self.x_group,
             self.weights_at,
-            if form.transposed { self.inner } else { self.outputs },
+            if form.transposed {
+                self.inner
+            } else {
+                self.outputs
+            },
             self.weights_group,
             self.bias_at,
             self.bias_group,
@@ -186,8 +190,8 @@ impl Convolution<'_> {
             self.groups * self.images * image,
         );
         let cubes = CubeCount::Static(
-            rows.div_ceil(TILE) as u32,
-            self.outputs.div_ceil(TILE) as u32,
+            rows.div_ceil(tile.rows()) as u32,
+            self.outputs.div_ceil(tile.columns()) as u32,
             (self.groups * parts) as u32,
         );
         let some = |values: Option<&Values>| values.unwrap_or(self.x).argument();
@@ -208,7 +212,7 @@ impl Convolution<'_> {
                 self.beside.unwrap_or(self.y).argument(),
                 places,
                 form,
-                operands.cooperative(),
+                tile,
             );
         }
         parts
@@ -228,12 +232,13 @@ fn convolve<E: Float>(
     beside: &mut Array<f32>,
     places: Places,
     #[comptime] form: Form,
-    #[comptime] cooperative: bool,
+    #[comptime] tile: Tile,
 ) {
-    let depth = comptime!(tile::depth(cooperative));
-    let loads = comptime!(TILE * depth / THREADS);
-    let mut left = SharedMemory::<E>::new_aligned(comptime!(depth * PITCH), 16usize);
-    let mut right = SharedMemory::<E>::new_aligned(comptime!(depth * PITCH), 16usize);
+    let depth = comptime!(tile.depth());
+    let left_pitch = comptime!(tile.left_pitch());
+    let right_pitch = comptime!(tile.right_pitch());
+    let mut left = SharedMemory::<E>::new_aligned(comptime!(depth * left_pitch), 16usize);
+    let mut right = SharedMemory::<E>::new_aligned(comptime!(depth * right_pitch), 16usize);
     let unit = UNIT_POS as usize;
     let group = CUBE_POS_Z as usize / places.parts;
     let part = CUBE_POS_Z as usize % places.parts;
@@ -244,44 +249,70 @@ fn convolve<E: Float>(
     }
 
     // The pixel that this thread gathers.
+    let rows = comptime!(tile.rows());
     let pixels = comptime!(form.to * form.to);
-    let row = CUBE_POS_X as usize * TILE + unit % TILE;
+    let row = CUBE_POS_X as usize * rows + unit % rows;
     let pixel = row % pixels;
     let top = pixel / comptime!(form.to) * comptime!(form.stride);
     let side = pixel % comptime!(form.to) * comptime!(form.stride);
     let image_at = places.x_at + group * places.x_group + row / pixels * places.x_stride;
     let row_inside = row < places.rows;
-    let row_inner = unit / TILE;
+    let row_inner = unit / rows;
 
     // The weights that it fetches: neighbouring threads take what lies side by side.
+    let columns = comptime!(tile.columns());
     let weights_at = places.weights_at + group * places.weights_group;
-    let column = CUBE_POS_Y as usize * TILE;
-    let mut column_inner = unit / TILE;
-    let mut column_outer = unit % TILE;
-    let mut inner_step = comptime!(THREADS / TILE).runtime();
-    let mut outer_step = 0usize.runtime();
+    let column = CUBE_POS_Y as usize * columns;
+    let mut column_inner = unit / columns;
+    let mut column_outer = unit % columns;
     if comptime!(form.transposed) {
         column_inner = unit % depth;
         column_outer = unit / depth;
-        inner_step = 0usize;
-        outer_step = comptime!(THREADS / depth).runtime();
     }
+    let inner_step = comptime!(if form.transposed {
+        0
+    } else {
+        THREADS / columns
+    });
+    let outer_step = comptime!(if form.transposed { THREADS / depth } else { 0 });
 
-    let mut sums = tile::begin(cooperative);
-    let mut pixels_next = Array::<f32>::new(loads);
-    let mut weights_next = Array::<f32>::new(loads);
+    let mut sums = tile::begin(tile);
+    let pixel_loads = comptime!(rows * depth / THREADS);
+    let weight_loads = comptime!(columns * depth / THREADS);
+    let mut pixels_next = Array::<f32>::new(pixel_loads);
+    let mut weights_next = Array::<f32>::new(weight_loads);
     let mut at = start;
     while at < end {
-        #[unroll]
-        for i in 0..loads {
-            let inner = at + row_inner + comptime!(i * THREADS / TILE);
-            let mut value = 0.0f32;
-            if row_inside && inner < end {
-                value = gathered(x, image_at, top, side, inner, form);
+        // Where the taps are whole tiles, all values have one tap.
+        let whole = comptime!(form.kernel > 1 && form.inputs % depth == 0);
+        if comptime!(whole) {
+            let (first, inside) = tap(top, side, at, form);
+            let map = comptime!(form.from * form.from);
+            let first = image_at + first + row_inner * map;
+            #[unroll]
+            for i in 0..pixel_loads {
+                let mut value = 0.0f32;
+                if row_inside && inside {
+                    value = x[first + comptime!(i * (THREADS / rows) * map)];
+                }
+                pixels_next[i] = value;
             }
-            pixels_next[i] = value;
-            let inner = at + column_inner + i * inner_step;
-            let output = column + column_outer + i * outer_step;
+        } else {
+            #[unroll]
+            for i in 0..pixel_loads {
+                let inner = at + row_inner + comptime!(i * (THREADS / rows));
+                let (place, inside) = tap(top, side, inner, form);
+                let mut value = 0.0f32;
+                if row_inside && inner < end && inside {
+                    value = x[image_at + place];
+                }
+                pixels_next[i] = value;
+            }
+        }
+        #[unroll]
+        for i in 0..weight_loads {
+            let inner = at + column_inner + comptime!(i * inner_step);
+            let output = column + column_outer + comptime!(i * outer_step);
             let mut value = 0.0f32;
             if inner < end && output < places.outputs {
                 if comptime!(form.transposed) {
@@ -295,27 +326,32 @@ fn convolve<E: Float>(
         // The last product has been read.
         sync_cube();
         #[unroll]
-        for i in 0..loads {
-            let inner = row_inner + comptime!(i * THREADS / TILE);
-            left[inner * PITCH + unit % TILE] = E::cast_from(pixels_next[i]);
-            let inner = column_inner + i * inner_step;
-            let output = column_outer + i * outer_step;
-            right[inner * PITCH + output] = E::cast_from(weights_next[i]);
+        for i in 0..pixel_loads {
+            let inner = row_inner + comptime!(i * (THREADS / rows));
+            left[inner * left_pitch + unit % rows] = E::cast_from(pixels_next[i]);
+        }
+        #[unroll]
+        for i in 0..weight_loads {
+            let inner = column_inner + comptime!(i * inner_step);
+            let output = column_outer + comptime!(i * outer_step);
+            right[inner * right_pitch + output] = E::cast_from(weights_next[i]);
         }
         sync_cube();
-        tile::multiply::<E>(&left, &right, &mut sums, cooperative);
+        tile::multiply::<E>(&left, &right, &mut sums, tile);
         at += depth;
     }
-    tile::finish(&mut sums, cooperative);
+    tile::finish(&mut sums, tile);
 
+    let apart = comptime!([tile.row_threads(), tile.column_threads()]);
     #[unroll]
     for i in 0..4usize {
-        let row = CUBE_POS_X as usize * TILE + unit % 16 + comptime!(16 * i);
+        let of_row = unit % comptime!(apart[0]) + comptime!(apart[0] * i);
+        let row = CUBE_POS_X as usize * rows + of_row;
         let pixel = row % pixels;
         let y_at = part * places.y_part + group * places.y_group + row / pixels * places.y_stride;
         #[unroll]
         for j in 0..4usize {
-            let output = column + unit / 16 + comptime!(16 * j);
+            let output = column + unit / comptime!(apart[0]) + comptime!(apart[1] * j);
             if row < places.rows && output < places.outputs {
                 let mut channel = output;
                 let mut place = y_at + output * pixels + pixel;
@@ -353,31 +389,24 @@ fn convolve<E: Float>(
     }
 }
 
-/// The value at one tap and channel, 0 in the padding.
+/// Where in its image the value of an inner index lies, and whether it does: else it is 0, of the
+/// padding.
 #[cube]
-fn gathered(
-    x: &Array<f32>,
-    image_at: usize,
-    top: usize,
-    side: usize,
-    inner: usize,
-    #[comptime] form: Form,
-) -> f32 {
+fn tap(top: usize, side: usize, inner: usize, #[comptime] form: Form) -> (usize, bool) {
     let from = comptime!(form.from);
-    let mut value = 0.0f32;
-    if comptime!(form.kernel == 1) {
-        value = x[image_at + inner * comptime!(from * from) + top * from + side];
-    } else {
+    let map = comptime!(from * from);
+    let mut place = inner * map + top * from + side;
+    let mut inside = true.runtime();
+    if comptime!(form.kernel > 1) {
         let tap = inner / comptime!(form.inputs);
         let channel = inner % comptime!(form.inputs);
         let padding = comptime!(form.padding);
         let row = top + tap / comptime!(form.kernel);
         let column = side + tap % comptime!(form.kernel);
         let beyond = comptime!(padding + from);
-        if row >= padding && row < beyond && column >= padding && column < beyond {
-            let place = channel * comptime!(from * from) + (row - padding) * from;
-            value = x[image_at + place + column - padding];
-        }
+        inside = row >= padding && row < beyond && column >= padding && column < beyond;
+        // Below 0 is not read.
+        place = channel * map + (row - padding) * from + column - padding;
     }
-    value
+    (place, inside)
 }

@@ -79,7 +79,15 @@ impl<R: Runtime> Learning<'_, R> {
 
     fn bias(&self, maps: Maps<'_>, pixels: usize, at: usize) {
         let Passes { client, images, .. } = self.passes;
-        bias_gradient(client, maps, pixels, *images, self.gradient, at, self.factor);
+        bias_gradient(
+            client,
+            maps,
+            pixels,
+            *images,
+            self.gradient,
+            at,
+            self.factor,
+        );
     }
 
     fn project(&self, i: usize) {
@@ -144,14 +152,23 @@ impl<R: Runtime> Learning<'_, R> {
         self.bias(second(pulled), small * small, places[1].conv.bias);
 
         let maps = half(&heads.maps, c * small * small, 1);
-        let pull = half(&heads.given.pull, self.passes.maps.layers[i + 1].columns.size, 1);
+        let pull = half(
+            &heads.given.pull,
+            self.passes.maps.layers[i + 1].columns.size,
+            1,
+        );
         self.weights(LINEAR, [maps, pull], both(|head| head.linear.weight));
         self.bias(pull, 1, places[0].linear.bias);
         self.bias(second(pull), 1, places[1].linear.bias);
     }
 
     fn output(&self) {
-        let Passes { maps, shape, places, .. } = self.passes;
+        let Passes {
+            maps,
+            shape,
+            places,
+            ..
+        } = self.passes;
         let size = shape.size;
         let form = Form {
             kernel: 4,

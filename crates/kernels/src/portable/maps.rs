@@ -5,7 +5,6 @@ use cubecl::prelude::*;
 use super::{
     conv::parts,
     latents::{Columns, Given},
-    tile::TILE,
     values::Values,
 };
 use crate::shape::Shape;
@@ -78,7 +77,7 @@ impl Maps {
             pulled_inner: map(),
         };
         let seeds = shape.seed_channels * pixels;
-        let tiles = |outputs: usize| images.div_ceil(TILE) * outputs.div_ceil(TILE);
+        let tiles = |outputs: usize| images.div_ceil(64) * outputs.div_ceil(64);
         let layers: Vec<Layer> = (0..shape.latents.len())
             .map(|layer| {
                 let columns = shape.columns(layer);

@@ -59,8 +59,14 @@ impl Packed {
         let output = [f, shape.image_channels, 4];
         Self {
             deconvs: deconvs.collect(),
-            blocks: places.layers.iter().map(|layer| block(&layer.block)).collect(),
-            heads: heads.map(|(heads, c)| packing.heads(heads, [*c, f])).collect(),
+            blocks: places
+                .layers
+                .iter()
+                .map(|layer| block(&layer.block))
+                .collect(),
+            heads: heads
+                .map(|(heads, c)| packing.heads(heads, [*c, f]))
+                .collect(),
             refine: places.refine.iter().map(block).collect(),
             output: Both {
                 down: packing.one(Reading::Quarters, places.output.weight, output),

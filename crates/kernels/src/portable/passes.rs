@@ -195,7 +195,13 @@ impl<R: Runtime> Passes<'_, R> {
             weights_at: mean.linear.weight,
             weights_group: scale.linear.weight - mean.linear.weight,
             parts: Some(heads.parts),
-            ..self.conv(form, [length, columns.size], &heads.maps, parameters, &heads.sums)
+            ..self.conv(
+                form,
+                [length, columns.size],
+                &heads.maps,
+                parameters,
+                &heads.sums,
+            )
         });
         heads.given.down(
             self.client,
@@ -218,7 +224,14 @@ impl<R: Runtime> Passes<'_, R> {
             ..Form::conv(4, c, 2 * self.shape.size, 1)
         };
         let weights = &self.packed.output.up;
-        self.pull(form, [c, f], &self.maps.pulled_image, weights, None, self.maps.last());
+        self.pull(
+            form,
+            [c, f],
+            &self.maps.pulled_image,
+            weights,
+            None,
+            self.maps.last(),
+        );
 
         let last_layer = self.maps.layers.len() - 1;
         for (i, block) in self.maps.refine.iter().enumerate().rev() {

@@ -74,7 +74,11 @@ impl Repacking {
         parameters: &Values,
         to: &Values,
     ) {
-        let quarters = if self.reading == Reading::Quarters { 4 } else { 1 };
+        let quarters = if self.reading == Reading::Quarters {
+            4
+        } else {
+            1
+        };
         let count = self.taps() * self.a * self.b * quarters;
         // SAFETY: the weights lie in the parameters, and the matrix holds all that is written.
         unsafe {

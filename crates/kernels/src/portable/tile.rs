@@ -1,8 +1,9 @@
 //! The product of two matrices, tile by tile: two inner loops behind one interface.
 //!
-//! A cube of 256 threads makes 64 x 64 values of the product. Both operands come through shared
-//! memory, `[depth][64]` each, and leave it as float32 sums: by cooperative matrices 16x16x16 where
-//! the device has them, else by 4 x 4 sums in the registers of each thread.
+//! A cube of 256 threads makes 64 x 64 values of the product, or 256 x 16 where it has few columns.
+//! Both operands come through shared memory, inner dimension first, and leave it as float32 sums: by
+//! cooperative matrices 16x16x16 where the device has them, else by 4 x 4 sums in the registers of each
+//! thread.
 
 use cubecl::{
     cmma::{self, MatrixIdent, MatrixLayout},
@@ -11,17 +12,10 @@ use cubecl::{
 };
 use half::{bf16, f16};
 
-/// Rows and columns of a cube's tile.
-pub(super) const TILE: usize = 64;
 /// Threads of a cube.
 pub(super) const THREADS: usize = 256;
-/// Values from one row of a tile in shared memory to the next: 16 bytes more than 64 of 16 bits.
-pub(super) const PITCH: usize = 72;
-/// As [`PITCH`], of the sums.
-const SUM_PITCH: usize = 68;
-
-/// Bytes of shared memory that cooperative matrices need.
-const SHARED: usize = 2 * 2 * 32 * PITCH + 4 * TILE * SUM_PITCH;
+/// Bytes of shared memory that the largest tile needs.
+const SHARED: usize = 32 << 10;
 
 /// What the operands of products are, and so which inner loop runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,14 +38,19 @@ impl Operands {
             return Self::Single;
         }
         let has = |operand: StorageType| {
-            client.properties().features.matmul.cmma.contains(&MmaConfig {
-                a_type: operand,
-                b_type: operand,
-                cd_type: f32::as_type_native_unchecked().storage_type(),
-                m: 16,
-                n: 16,
-                k: 16,
-            })
+            client
+                .properties()
+                .features
+                .matmul
+                .cmma
+                .contains(&MmaConfig {
+                    a_type: operand,
+                    b_type: operand,
+                    cd_type: f32::as_type_native_unchecked().storage_type(),
+                    m: 16,
+                    n: 16,
+                    k: 16,
+                })
         };
         if has(f16::as_type_native_unchecked().storage_type()) {
             Self::Half
@@ -62,21 +61,76 @@ impl Operands {
         }
     }
 
-    /// Whether the inner loop is that of cooperative matrices.
-    pub(super) fn cooperative(self) -> bool {
-        self != Self::Single
+    /// The tile for a product of so many columns.
+    pub(super) fn tile(self, columns: usize) -> Tile {
+        Tile {
+            cooperative: self != Self::Single,
+            narrow: columns <= 16,
+        }
     }
 }
 
-/// Inner values of a tile.
-pub(super) fn depth(cooperative: bool) -> usize {
-    if cooperative { 32 } else { 16 }
+/// The shape of a cube's tile, and how it is multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Tile {
+    cooperative: bool,
+    narrow: bool,
+}
+
+impl Tile {
+    pub(super) fn rows(self) -> usize {
+        if self.narrow { 256 } else { 64 }
+    }
+
+    pub(super) fn columns(self) -> usize {
+        if self.narrow { 16 } else { 64 }
+    }
+
+    /// Inner values.
+    pub(super) fn depth(self) -> usize {
+        if self.cooperative && !self.narrow {
+            32
+        } else {
+            16
+        }
+    }
+
+    /// Values from one inner value to the next in shared memory: 16 bytes of padding at 16 bits.
+    pub(super) fn left_pitch(self) -> usize {
+        self.rows() + 8
+    }
+
+    /// As [`left_pitch`](Self::left_pitch).
+    pub(super) fn right_pitch(self) -> usize {
+        self.columns() + 8
+    }
+
+    /// Threads that share a column of the sums: neighbours in it are so many rows apart.
+    pub(super) fn row_threads(self) -> usize {
+        self.rows() / 4
+    }
+
+    /// As [`row_threads`](Self::row_threads), of a row.
+    pub(super) fn column_threads(self) -> usize {
+        self.columns() / 4
+    }
+
+    /// Cooperative matrices of the sums below one another in a plane, and beside one another.
+    fn matrices(self) -> [usize; 2] {
+        if self.narrow { [2, 1] } else { [1, 2] }
+    }
+
+    /// Values from one column of the sums to the next in shared memory.
+    fn sum_pitch(self) -> usize {
+        self.rows() + 4
+    }
 }
 
 /// The sums of a cube's tile, spread over its threads.
 #[derive(CubeType)]
 pub(super) struct Sums {
-    /// Of row `x + 16 i` and column `y + 16 j` at `4 i + j`, where `x + 16 y` is the thread.
+    /// At `4 i + j`, of thread `x + row_threads y`: that of row `x + row_threads i` and column
+    /// `y + column_threads j`.
     pub(super) values: Array<f32>,
     /// Until [`finish`], of cooperative matrices.
     matrices: Sequence<cmma::Matrix<f32>>,
@@ -84,14 +138,14 @@ pub(super) struct Sums {
 
 /// Sums of 0.
 #[cube]
-pub(super) fn begin(#[comptime] cooperative: bool) -> Sums {
+pub(super) fn begin(#[comptime] tile: Tile) -> Sums {
     let mut values = Array::<f32>::new(16usize);
     #[unroll]
     for i in 0..16usize {
         values[i] = 0.0f32;
     }
     let mut matrices = Sequence::<cmma::Matrix<f32>>::new();
-    if comptime!(cooperative) {
+    if comptime!(tile.cooperative) {
         #[unroll]
         for _i in 0..2usize {
             matrices.push(cmma::Matrix::<f32>::from_value(
@@ -107,60 +161,79 @@ pub(super) fn begin(#[comptime] cooperative: bool) -> Sums {
     Sums { values, matrices }
 }
 
-/// Adds the product of `left` transposed, `[64][depth]`, and `right`, `[depth][64]`.
+/// Row and column of a plane's first cooperative matrix.
+#[cube]
+fn corner(#[comptime] tile: Tile) -> (usize, usize) {
+    let plane = UNIT_POS as usize / 32;
+    let mut row = plane % 4 * 16;
+    let mut column = plane / 4 * 32;
+    if comptime!(tile.narrow) {
+        row = plane * 32;
+        column = 0usize;
+    }
+    (row, column)
+}
+
+/// Adds the product of `left` transposed, `[rows][depth]`, and `right`, `[depth][columns]`.
 #[cube]
 pub(super) fn multiply<E: Float>(
     left: &SharedMemory<E>,
     right: &SharedMemory<E>,
     sums: &mut Sums,
-    #[comptime] cooperative: bool,
+    #[comptime] tile: Tile,
 ) {
-    if comptime!(cooperative) {
-        let plane = UNIT_POS as usize / 32;
-        let row = plane % 4 * 16;
-        let column = plane / 4 * 32;
+    let left_pitch = comptime!(tile.left_pitch());
+    let right_pitch = comptime!(tile.right_pitch());
+    if comptime!(tile.cooperative) {
+        let (row, column) = corner(tile);
+        let below = comptime!(tile.matrices()[0]);
+        let beside = comptime!(tile.matrices()[1]);
         #[unroll]
-        for k in 0..comptime!(depth(true) / 16) {
-            // SAFETY: loaded at once.
-            let a = unsafe {
-                cmma::Matrix::<E>::uninitialized(
-                    MatrixIdent::A,
-                    16usize,
-                    16usize,
-                    16usize,
-                    MatrixLayout::ColMajor,
-                )
-            };
-            let at = comptime!(k * 16 * PITCH) + row;
-            cmma::load(&a, &left.slice(at, at + 16), comptime!(PITCH as u32));
+        for k in 0..comptime!(tile.depth() / 16) {
             #[unroll]
-            for j in 0..2usize {
+            for i in 0..below {
                 // SAFETY: loaded at once.
-                let b = unsafe {
+                let a = unsafe {
                     cmma::Matrix::<E>::uninitialized(
-                        MatrixIdent::B,
+                        MatrixIdent::A,
                         16usize,
                         16usize,
                         16usize,
-                        MatrixLayout::RowMajor,
+                        MatrixLayout::ColMajor,
                     )
                 };
-                let at = comptime!(k * 16 * PITCH + j * 16) + column;
-                cmma::load(&b, &right.slice(at, at + 16), comptime!(PITCH as u32));
-                let sum = sums.matrices.index(j);
-                cmma::execute::<E, E, f32, f32>(&a, &b, sum, sum);
+                let at = comptime!(k * 16 * left_pitch + i * 16) + row;
+                cmma::load(&a, &left.slice(at, at + 16), comptime!(left_pitch as u32));
+                #[unroll]
+                for j in 0..beside {
+                    // SAFETY: loaded at once.
+                    let b = unsafe {
+                        cmma::Matrix::<E>::uninitialized(
+                            MatrixIdent::B,
+                            16usize,
+                            16usize,
+                            16usize,
+                            MatrixLayout::RowMajor,
+                        )
+                    };
+                    let at = comptime!(k * 16 * right_pitch + j * 16) + column;
+                    cmma::load(&b, &right.slice(at, at + 16), comptime!(right_pitch as u32));
+                    let sum = sums.matrices.index(comptime!(i + j));
+                    cmma::execute::<E, E, f32, f32>(&a, &b, sum, sum);
+                }
             }
         }
     } else {
-        let x = UNIT_POS as usize % 16;
-        let y = UNIT_POS as usize / 16;
-        for k in 0..comptime!(depth(false)) {
+        let apart = comptime!([tile.row_threads(), tile.column_threads()]);
+        let x = UNIT_POS as usize % comptime!(apart[0]);
+        let y = UNIT_POS as usize / comptime!(apart[0]);
+        for k in 0..comptime!(tile.depth()) {
             let mut a = Array::<f32>::new(4usize);
             let mut b = Array::<f32>::new(4usize);
             #[unroll]
             for i in 0..4usize {
-                a[i] = f32::cast_from(left[k * PITCH + x + comptime!(16 * i)]);
-                b[i] = f32::cast_from(right[k * PITCH + y + comptime!(16 * i)]);
+                a[i] = f32::cast_from(left[k * left_pitch + x + comptime!(apart[0] * i)]);
+                b[i] = f32::cast_from(right[k * right_pitch + y + comptime!(apart[1] * i)]);
             }
             #[unroll]
             for i in 0..4usize {
@@ -175,30 +248,33 @@ pub(super) fn multiply<E: Float>(
 
 /// Makes all values of the sums known to their threads.
 #[cube]
-pub(super) fn finish(sums: &mut Sums, #[comptime] cooperative: bool) {
-    if comptime!(cooperative) {
-        let plane = UNIT_POS as usize / 32;
-        let row = plane % 4 * 16;
-        let column = plane / 4 * 32;
-        let mut all = SharedMemory::<f32>::new_aligned(comptime!(TILE * SUM_PITCH), 16usize);
+pub(super) fn finish(sums: &mut Sums, #[comptime] tile: Tile) {
+    if comptime!(tile.cooperative) {
+        let pitch = comptime!(tile.sum_pitch());
+        let (row, column) = corner(tile);
+        let mut all = SharedMemory::<f32>::new_aligned(comptime!(tile.columns() * pitch), 16usize);
         #[unroll]
-        for j in 0..2usize {
-            let at = (column + comptime!(16 * j)) * SUM_PITCH + row;
-            cmma::store(
-                &mut all.slice_mut(at, at + 16),
-                sums.matrices.index(j),
-                comptime!(SUM_PITCH as u32),
-                MatrixLayout::ColMajor,
-            );
+        for i in 0..comptime!(tile.matrices()[0]) {
+            #[unroll]
+            for j in 0..comptime!(tile.matrices()[1]) {
+                let at = (column + comptime!(16 * j)) * pitch + row + comptime!(16 * i);
+                cmma::store(
+                    &mut all.slice_mut(at, at + 16),
+                    sums.matrices.index(comptime!(i + j)),
+                    comptime!(pitch as u32),
+                    MatrixLayout::ColMajor,
+                );
+            }
         }
         sync_cube();
-        let x = UNIT_POS as usize % 16;
-        let y = UNIT_POS as usize / 16;
+        let apart = comptime!([tile.row_threads(), tile.column_threads()]);
+        let x = UNIT_POS as usize % comptime!(apart[0]);
+        let y = UNIT_POS as usize / comptime!(apart[0]);
         #[unroll]
         for i in 0..4usize {
             #[unroll]
             for j in 0..4usize {
-                let at = (y + comptime!(16 * j)) * SUM_PITCH + x + comptime!(16 * i);
+                let at = (y + comptime!(apart[1] * j)) * pitch + x + comptime!(apart[0] * i);
                 sums.values[comptime!(4 * i + j)] = all[at];
             }
         }

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use super::{
     conv::{chunks, parts},
     sum::over_cube,
-    tile::{self, Operands, PITCH, THREADS, TILE},
+    tile::{self, Operands, THREADS, Tile},
     values::{Values, cubes},
 };
 
@@ -93,12 +93,18 @@ impl WeightGradient<'_> {
         let [rows, columns] = [left.channels, right.channels * form.kernel * form.kernel];
         let count = rows * columns;
         let inner = self.images * form.left * form.left;
-        let tiles = [rows, columns].map(|side| side.div_ceil(TILE));
+        // Narrow tiles are for few columns: gradients have many.
+        let tile = operands.tile(columns.max(64));
+        let tiles = [rows.div_ceil(tile.rows()), columns.div_ceil(tile.columns())];
         let wanted = parts(tiles[0] * tiles[1] * self.groups, inner);
-        let (chunk, parts) = chunks(inner, wanted, operands);
+        let (chunk, parts) = chunks(inner, wanted, tile);
         let direct = parts == 1;
         let sums = (!direct).then(|| Values::empty(client, parts * self.groups * count));
-        let [to_at, to_group] = if direct { [self.at, self.group] } else { [0, count] };
+        let [to_at, to_group] = if direct {
+            [self.at, self.group]
+        } else {
+            [0, count]
+        };
         let places = PlacesLaunch::new(
             rows,
             columns,
@@ -133,7 +139,7 @@ impl WeightGradient<'_> {
                 places,
                 if direct { self.factor } else { 1.0 },
                 form,
-                operands.cooperative(),
+                tile,
             );
             if let Some(sums) = &sums {
                 collect::launch_unchecked::<R>(
@@ -162,12 +168,15 @@ fn correlate<E: Float>(
     places: Places,
     factor: f32,
     #[comptime] form: Form,
-    #[comptime] cooperative: bool,
+    #[comptime] tile: Tile,
 ) {
-    let depth = comptime!(tile::depth(cooperative));
-    let loads = comptime!(TILE * depth / THREADS);
-    let mut left_tile = SharedMemory::<E>::new_aligned(comptime!(depth * PITCH), 16usize);
-    let mut right_tile = SharedMemory::<E>::new_aligned(comptime!(depth * PITCH), 16usize);
+    let depth = comptime!(tile.depth());
+    let left_pitch = comptime!(tile.left_pitch());
+    let right_pitch = comptime!(tile.right_pitch());
+    let left_loads = comptime!(tile.rows() * depth / THREADS);
+    let right_loads = comptime!(tile.columns() * depth / THREADS);
+    let mut left_tile = SharedMemory::<E>::new_aligned(comptime!(depth * left_pitch), 16usize);
+    let mut right_tile = SharedMemory::<E>::new_aligned(comptime!(depth * right_pitch), 16usize);
     let unit = UNIT_POS as usize;
     let group = CUBE_POS_Z as usize / places.parts;
     let part = CUBE_POS_Z as usize % places.parts;
@@ -179,36 +188,40 @@ fn correlate<E: Float>(
     // Neighbouring threads take neighbouring pixels.
     let inner = unit % depth;
     let outer = unit / depth;
-    let first_row = CUBE_POS_X as usize * TILE;
-    let first_column = CUBE_POS_Y as usize * TILE;
+    let first_row = CUBE_POS_X as usize * comptime!(tile.rows());
+    let first_column = CUBE_POS_Y as usize * comptime!(tile.columns());
     let pixels = comptime!(form.left * form.left);
     let right_pixels = comptime!(form.right * form.right);
     let taps = comptime!(form.kernel * form.kernel);
     let padding = comptime!(form.padding);
     let beyond = comptime!(form.padding + form.right);
 
-    let mut sums = tile::begin(cooperative);
-    let mut left_next = Array::<f32>::new(loads);
-    let mut right_next = Array::<f32>::new(loads);
+    let mut sums = tile::begin(tile);
+    let mut left_next = Array::<f32>::new(left_loads);
+    let mut right_next = Array::<f32>::new(right_loads);
     let mut at = start;
     while at < end {
         let place = at + inner;
         let inside = place < end;
         let image = place / pixels;
         let pixel = place % pixels;
-        let left_at = places.left_at + group * places.left_group + image * places.left_stride + pixel;
+        let left_at =
+            places.left_at + group * places.left_group + image * places.left_stride + pixel;
         let right_at = places.right_at + group * places.right_group + image * places.right_stride;
         let top = pixel / comptime!(form.left) * comptime!(form.stride);
         let side = pixel % comptime!(form.left) * comptime!(form.stride);
         #[unroll]
-        for i in 0..loads {
-            let row = first_row + outer + comptime!(i * THREADS / depth);
+        for i in 0..left_loads {
+            let row = first_row + outer + comptime!(i * (THREADS / depth));
             let mut value = 0.0f32;
             if inside && row < places.rows {
                 value = left[left_at + row * pixels];
             }
             left_next[i] = value;
-            let column = first_column + outer + comptime!(i * THREADS / depth);
+        }
+        #[unroll]
+        for i in 0..right_loads {
+            let column = first_column + outer + comptime!(i * (THREADS / depth));
             let tap = column % taps;
             let y = top + tap / comptime!(form.kernel);
             let x = side + tap % comptime!(form.kernel);
@@ -228,24 +241,29 @@ fn correlate<E: Float>(
         // The last product has been read.
         sync_cube();
         #[unroll]
-        for i in 0..loads {
-            let column = outer + comptime!(i * THREADS / depth);
-            left_tile[inner * PITCH + column] = E::cast_from(left_next[i]);
-            right_tile[inner * PITCH + column] = E::cast_from(right_next[i]);
+        for i in 0..left_loads {
+            let row = outer + comptime!(i * (THREADS / depth));
+            left_tile[inner * left_pitch + row] = E::cast_from(left_next[i]);
+        }
+        #[unroll]
+        for i in 0..right_loads {
+            let column = outer + comptime!(i * (THREADS / depth));
+            right_tile[inner * right_pitch + column] = E::cast_from(right_next[i]);
         }
         sync_cube();
-        tile::multiply::<E>(&left_tile, &right_tile, &mut sums, cooperative);
+        tile::multiply::<E>(&left_tile, &right_tile, &mut sums, tile);
         at += depth;
     }
-    tile::finish(&mut sums, cooperative);
+    tile::finish(&mut sums, tile);
 
     let to_at = places.to_at + group * places.to_group + part * places.to_part;
+    let apart = comptime!([tile.row_threads(), tile.column_threads()]);
     #[unroll]
     for i in 0..4usize {
-        let row = first_row + unit % 16 + comptime!(16 * i);
+        let row = first_row + unit % comptime!(apart[0]) + comptime!(apart[0] * i);
         #[unroll]
         for j in 0..4usize {
-            let column = first_column + unit / 16 + comptime!(16 * j);
+            let column = first_column + unit / comptime!(apart[0]) + comptime!(apart[1] * j);
             if row < places.rows && column < places.columns {
                 let value = sums.values[comptime!(4 * i + j)];
                 to[to_at + row * places.columns + column] = value * factor;

@@ -33,8 +33,8 @@ pub(crate) fn energy<B: Backend>(
 ) -> Option<Tensor<B, 1>> {
     let done = energy_on::<Wgpu, B>(generator, latents, observation);
     #[cfg(feature = "vulkan")]
-    let done = done
-        .or_else(|| energy_on::<burn::backend::Vulkan, B>(generator, latents, observation));
+    let done =
+        done.or_else(|| energy_on::<burn::backend::Vulkan, B>(generator, latents, observation));
     done
 }
 
