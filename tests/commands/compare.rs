@@ -79,6 +79,18 @@ fn methods_are_trained_with_the_same_budget_and_set_side_by_side() {
     let lines = metrics(&runs.join("glow"));
     let trained = lines.iter().filter(|line| line["kind"] == "train");
     assert_eq!(trained.count(), 3);
+
+    // With other settings they would be other runs.
+    let other = [&compare("vae-iaf,glow", "4")[..], &["--set", "sigma=0.5"]].concat();
+    let error = refused(here, &other, 1);
+    assert!(
+        error.contains("other settings") && error.contains("sigma=0.5"),
+        "{error}"
+    );
+    assert_eq!(
+        metrics(&runs.join("vae-iaf")).len(),
+        metrics(&runs.join("glow")).len()
+    );
 }
 
 #[test]

@@ -143,16 +143,14 @@ impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
             let mut tape = loss.backward();
             let for_generator = self.generator.gradients(&mut tape);
             let for_network = self.network.gradients(&mut tape);
-            let sizes = [
-                self.generator.size(&for_generator),
-                self.network.size(&for_network),
-            ];
+            let size = self.generator.size(&for_generator);
+            let size = size.and(self.network.size(&for_network));
             if let Some(measured) = &mut learned.measured {
-                measured.weight_gradient = (sizes[0].square + sizes[1].square).sqrt();
+                measured.weight_gradient = size.norm();
             }
-            if sizes.iter().all(|size| size.finite) {
-                self.generator.step(rate, for_generator);
-                self.network.step(rate, for_network);
+            if size.finite {
+                self.generator.step(rate, for_generator, size.norm());
+                self.network.step(rate, for_network, size.norm());
                 return Ok(learned);
             }
             learned.skipped = Some(Skip::Gradient);

@@ -6,11 +6,12 @@
 //! cargo run --release -p shortrun-fid --example compare_arrays -- WEIGHTS.pth 25 1000 A.npy B.npy
 //! ```
 //!
-//! for batches of 25 and the first 1,000 images of each array.
+//! for batches of 25 and the first 1,000 images of each array. With `--features cuda`, `cuda` before
+//! the weights computes on an NVIDIA GPU.
 
 use std::{error::Error, fs::File, path::Path, time::Instant};
 
-use burn::backend::Flex;
+use burn::{backend::Flex, prelude::*};
 use shortrun_data::{read_npy, write_float_npy};
 use shortrun_fid::{
     Extracted, Extractor, Inception, batches, extract, frechet_distance, precision_recall,
@@ -18,18 +19,26 @@ use shortrun_fid::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [weights, batch_size, count, arrays @ ..] = arguments.as_slice() else {
+    match arguments.split_first() {
+        #[cfg(feature = "cuda")]
+        Some((first, rest)) if first == "cuda" => compare::<burn::backend::Cuda>(rest),
+        _ => compare::<Flex>(&arguments),
+    }
+}
+
+fn compare<B: Backend>(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let [weights, batch_size, count, arrays @ ..] = arguments else {
         return Err("give WEIGHTS.pth BATCH COUNT A.npy [B.npy]".into());
     };
     let (batch_size, count) = (batch_size.parse()?, count.parse()?);
     let device = Default::default();
-    let inception = Inception::<Flex>::load(Path::new(weights), &device)?;
-    let name = Extractor::<Flex>::name(&inception);
+    let inception = Inception::<B>::load(Path::new(weights), &device)?;
+    let name = Extractor::<B>::name(&inception);
     let mut all: Vec<Extracted> = Vec::new();
     let (mut images, begun) = (0, Instant::now());
     for path in arrays {
         let array = read_npy(Path::new(path), Some(count))?;
-        let batches = batches::<Flex>(&array, batch_size, &device);
+        let batches = batches::<B>(&array, batch_size, &device);
         let found = extract(&inception, batches, usize::MAX, |_| {})?;
         images += found.count;
         let rows: Vec<f64> = found.first.values.iter().map(|v| f64::from(*v)).collect();

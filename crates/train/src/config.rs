@@ -68,6 +68,10 @@ pub struct AdamConfig {
     pub beta2: f32,
     /// Added to the root of the second moment.
     pub epsilon: f32,
+    /// The largest norm of the loss's gradient in all weights: a longer one is shortened to it
+    /// (Pascanu, Mikolov and Bengio, 2013). None: all are taken as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
 }
 
 /// When to save, and what to keep.
@@ -121,6 +125,7 @@ impl Default for TrainConfig {
                 beta1: 0.5,
                 beta2: 0.999,
                 epsilon: 1e-8,
+                clip: None,
             },
             checkpoint: CheckpointConfig {
                 every: 1_000,
@@ -194,6 +199,9 @@ impl TrainConfig {
         if !(self.adam.epsilon.is_finite() && self.adam.epsilon > 0.0) {
             let reason = format!("must be above 0; found {}", self.adam.epsilon);
             return fault("adam.epsilon", reason);
+        }
+        if let Some(clip) = self.adam.clip.filter(|c| !(c.is_finite() && *c > 0.0)) {
+            return fault("adam.clip", format!("must be above 0; found {clip}"));
         }
         Ok(())
     }

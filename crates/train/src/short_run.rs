@@ -71,11 +71,11 @@ impl<B: Backend, G: Learnable<B>> ShortRunMethod<B, G> {
         rate: f64,
     ) -> bool {
         let gradients = self.gradients(self.energy(latents, observation));
-        let finite = self.generator.size(&gradients).finite;
-        if finite {
-            self.generator.step(rate, gradients);
+        let size = self.generator.size(&gradients);
+        if size.finite {
+            self.generator.step(rate, gradients, size.norm());
         }
-        finite
+        size.finite
     }
 
     /// The chains, with their diagnostics if `measure`.
@@ -237,13 +237,13 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
         }
         let size = self.generator.size(&gradients);
         if let Some(measured) = &mut learned.measured {
-            measured.weight_gradient = size.square.sqrt();
+            measured.weight_gradient = size.norm();
         }
         if !size.finite {
             learned.skipped = Some(Skip::Gradient);
             return Ok(learned);
         }
-        self.generator.step(rate, gradients);
+        self.generator.step(rate, gradients, size.norm());
         if let Some(chains) = &mut self.persistent {
             let places: Vec<usize> = kept.iter().map(|row| places[*row]).collect();
             chains.keep(&places, ends);

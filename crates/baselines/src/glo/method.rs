@@ -111,11 +111,11 @@ impl<B: Backend, G: Learnable<B>> Method<B> for GloMethod<B, G> {
         let norms = host(slope.clone().square().sum_dim(1).sqrt());
         learned.measured = measure.then(|| Measured {
             mse: host(error)[0].into(),
-            weight_gradient: size.square.sqrt(),
+            weight_gradient: size.norm(),
             latent_gradient: norms.iter().map(|v| f64::from(*v)).sum::<f64>() / norms.len() as f64,
         });
         if size.finite && norms.iter().all(|norm| norm.is_finite()) {
-            self.generator.step(rate, gradients);
+            self.generator.step(rate, gradients, size.norm());
             let after = before - slope * self.settings.latent_rate;
             self.latents.set(places, after);
         } else {

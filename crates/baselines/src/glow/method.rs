@@ -141,11 +141,11 @@ impl<B: Backend> Method<B> for GlowMethod<B> {
         let size = self.flow.size(&gradients);
         learned.measured = measure.then(|| Measured {
             mse: f64::NAN,
-            weight_gradient: size.square.sqrt(),
+            weight_gradient: size.norm(),
             latent_gradient: f64::NAN,
         });
         if size.finite {
-            self.flow.step(rate, gradients);
+            self.flow.step(rate, gradients, size.norm());
         } else {
             learned.skipped = Some(Skip::Gradient);
         }

@@ -4,7 +4,7 @@ pip install torch pytorch-fid
 
 fixture DIR               the files beside this script: a network of a sixteenth of the channels
 weights OUT.pth IMAGES    a full-size weights file, scaled so that activations of IMAGES stay alive
-features WEIGHTS IMAGES OUT.npy [--threads N] [--batch-size N]
+features WEIGHTS IMAGES OUT.npy [--threads N] [--batch-size N] [--device cuda]
                           features of IMAGES by pytorch-fid; prints seconds and peak memory
 distance A.npy B.npy      pytorch-fid's distance of two arrays of features
 stats FEATURES.npy OUT.npz  mean and covariance, as pytorch-fid saves them
@@ -156,21 +156,23 @@ def weights(out, spec):
     torch.save(state, out)
 
 
-def features(path, spec, out, threads, batch_size):
+def features(path, spec, out, threads, batch_size, device):
     torch.set_num_threads(threads)
-    model = network(torch.load(path, map_location="cpu"))
+    model = network(torch.load(path, map_location="cpu")).to(device)
     data = images(spec)
     begun = time.time()
     rows = []
     with torch.no_grad():
         for batch in data.split(batch_size):
-            rows.append(model(batch.float() / 255)[0].flatten(1).numpy())
+            rows.append(model(batch.to(device).float() / 255)[0].flatten(1).cpu().numpy())
     rows = np.concatenate(rows)
     seconds = time.time() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if device == "cuda":
+        print(f"peak of tensors on the GPU: {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB")
     np.save(out, rows)
     print(
-        f"{len(rows)} images, {threads} threads, batches of {batch_size}: {seconds:.1f} s, "
+        f"{len(rows)} images, {device}, {threads} threads, batches of {batch_size}: {seconds:.1f} s, "
         f"{1000 * seconds / len(rows):.1f} s per 1,000; peak memory {peak:.0f} MiB"
     )
 
@@ -186,6 +188,7 @@ def main():
     parser.add_argument("arguments", nargs="*")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=50)
+    parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     arguments = given.arguments
     match given.command:
@@ -194,7 +197,7 @@ def main():
         case "weights":
             weights(*arguments)
         case "features":
-            features(*arguments, given.threads, given.batch_size)
+            features(*arguments, given.threads, given.batch_size, given.device)
         case "distance":
             begun = time.time()
             distance = calculate_frechet_distance(*statistics(arguments[0]), *statistics(arguments[1]))

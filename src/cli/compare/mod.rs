@@ -1,0 +1,136 @@
+//! `shortrun compare`.
+
+mod budget;
+mod picture;
+mod runs;
+mod table;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use shortrun_baselines::MethodName;
+use shortrun_fid::ClassifierOptions;
+use shortrun_train::Ending;
+
+use self::{budget::Budget, picture::Picture, table::Table};
+use super::{
+    Exit, Failure,
+    options::{at_least_one, one_of},
+    reporting::to_json,
+    train::LearnOptions,
+};
+
+/// Arguments of `shortrun compare`.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// Methods to train, such as short-run,vae,glow.
+    #[arg(long, required = true, value_name = "NAME,…", value_delimiter = ',',
+        value_parser = one_of(MethodName::ALL, MethodName::name))]
+    methods: Vec<MethodName>,
+    /// What each method is given: updates, such as 2000, or minutes of training, such as 10m.
+    #[arg(long, value_name = "STEPS|MINUTESm")]
+    budget: Budget,
+    /// Folder of the runs and of their table: what is there already is gone on with.
+    #[arg(long, value_name = "DIR")]
+    runs: PathBuf,
+    /// Test images that are reconstructed.
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = at_least_one)]
+    count: usize,
+    /// Images that each method generates for the distance.
+    #[arg(long, default_value_t = 2_000, value_name = "N", value_parser = at_least_one)]
+    samples: usize,
+    /// Real images of the training split for the distance [default: all].
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    reference: Option<usize>,
+    /// Weights of Inception for FID; without them the distance is of a small classifier's features,
+    /// trained once for all methods.
+    #[arg(long, value_name = "FILE.pth")]
+    weights: Option<PathBuf>,
+    /// Updates of that classifier's weights.
+    #[arg(long, default_value_t = ClassifierOptions::default().iterations, value_name = "N")]
+    classifier_updates: u64,
+    /// Test images whose log p(x) is estimated by annealed importance sampling; 0 for none.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    likelihood: usize,
+    /// Temperatures of that estimate.
+    #[arg(long, default_value_t = 500, value_name = "T", value_parser = at_least_one)]
+    temperatures: usize,
+    #[command(flatten)]
+    learn: LearnOptions,
+    /// One setting of one method, such as glow:method.steps=8 or abp:langevin.steps=20; may be
+    /// repeated. It wins over --set.
+    #[arg(long, value_name = "METHOD:KEY=VALUE", value_parser = method_setting)]
+    method_set: Vec<(MethodName, String)>,
+    /// Print the table as one JSON object, and no progress.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A setting of one method.
+fn method_setting(text: &str) -> Result<(MethodName, String), String> {
+    let found = text.split_once(':').and_then(|(name, setting)| {
+        let method = MethodName::ALL.into_iter().find(|m| m.name() == name)?;
+        Some((method, setting.to_owned()))
+    });
+    found.ok_or_else(|| {
+        let names = MethodName::ALL.map(MethodName::name).join(", ");
+        format!("write METHOD:KEY=VALUE, METHOD one of {names}")
+    })
+}
+
+pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
+    if args.learn.has_length() {
+        let text = "--steps and --minutes do not go with compare; give --budget";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    if let Some((method, _)) = args
+        .method_set
+        .iter()
+        .find(|(m, _)| !args.methods.contains(m))
+    {
+        let text = format!("--method-set: {} is not among --methods", method.name());
+        return Err(Failure::Usage(text));
+    }
+    for (place, method) in args.methods.iter().enumerate() {
+        if args.methods[..place].contains(method) {
+            let text = format!("--methods: {} is there twice", method.name());
+            return Err(Failure::Usage(text));
+        }
+        // A slip is told before the first run, not at the last.
+        args.learning(*method).check()?;
+    }
+    fs::create_dir_all(&args.runs).map_err(|error| failed(&args.runs, &error))?;
+    let mut looked_at = Vec::new();
+    for method in &args.methods {
+        if args.train(*method)? == Ending::Stopped {
+            err!("stopped; the same command goes on");
+            return Ok(Exit::Interrupted);
+        }
+        looked_at.push(args.look_at(*method)?);
+    }
+    let picture = args.runs.join("compare.png");
+    let runs = args.methods.iter().map(|method| args.run_of(*method));
+    args.learn.backend()?.run(Picture {
+        runs: runs.collect(),
+        out: picture.clone(),
+    })??;
+    let table = Table::of(&args, looked_at, picture)?;
+    table.write(&args.runs)?;
+    if args.json {
+        out!("{}", to_json(&table)?);
+    } else {
+        out!("{}", table.markdown());
+        out!(
+            "table and picture: {}/compare.{{json,md,png}}",
+            args.runs.display()
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Other(format!("{}: {error}", path.display()))
+}
