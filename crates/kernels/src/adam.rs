@@ -155,6 +155,6 @@ fn add(gradient: &Array<f32>, parts: &mut Array<f32>, count: u32, to: u32) {
         width /= 2;
     }
     if unit < 2 {
-        parts[to as usize + CUBE_POS as usize * 2 + unit] = shared[unit * THREADS];
+        parts[to as usize + CUBE_POS * 2 + unit] = shared[unit * THREADS];
     }
 }

@@ -284,7 +284,7 @@ fn convolve<E: Float>(
     let mut at = start;
     while at < end {
         // Where the taps are whole tiles, all values have one tap.
-        let whole = comptime!(form.kernel > 1 && form.inputs % depth == 0);
+        let whole = comptime!(form.kernel > 1 && form.inputs.is_multiple_of(depth));
         if comptime!(whole) {
             let (first, inside) = tap(top, side, at, form);
             let map = comptime!(form.from * form.from);

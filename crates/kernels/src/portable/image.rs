@@ -89,7 +89,7 @@ fn compare(
     let mut i = UNIT_POS as usize;
     while i < pixels {
         let place = image * pixels + i;
-        let made = bounded_tanh(before[place]);
+        let made = tanh_of(before[place]);
         let mut off = made - images[place];
         if comptime!(masked) {
             off *= mask[place];
@@ -115,7 +115,7 @@ fn compare(
 pub(super) fn tanh<R: Runtime>(client: &ComputeClient<R>, values: &Values) {
     // SAFETY: threads beyond the length do nothing.
     unsafe {
-        tanh_of::launch_unchecked::<R>(
+        tanh_all::launch_unchecked::<R>(
             client,
             cubes(values.length, THREADS),
             CubeDim::new_1d(THREADS as u32),
@@ -126,17 +126,17 @@ pub(super) fn tanh<R: Runtime>(client: &ComputeClient<R>, values: &Values) {
 }
 
 #[cube(launch_unchecked)]
-fn tanh_of(values: &mut Array<f32>, count: usize) {
+fn tanh_all(values: &mut Array<f32>, count: usize) {
     let i = ABSOLUTE_POS;
     if i < count {
-        values[i] = bounded_tanh(values[i]);
+        values[i] = tanh_of(values[i]);
     }
 }
 
-/// Some drivers' tanh overflows for large values, where it is 1.
+/// Some drivers' own tanh overflows for large values; and what is not a number must stay so.
 #[cube]
-fn bounded_tanh(x: f32) -> f32 {
-    f32::tanh(f32::min(f32::max(x, -15.0f32), 15.0f32))
+fn tanh_of(x: f32) -> f32 {
+    1.0f32 - 2.0f32 / (f32::exp(2.0f32 * x) + 1.0f32)
 }
 
 /// A copy of `count` values.

@@ -134,7 +134,7 @@ fn scale_with_slope(raw: f32, #[comptime] form: Scale) -> (f32, f32) {
         }
     }
     if comptime!(form == Scale::LogVariance) {
-        scale = f32::exp(f32::min(f32::max(raw, -10.0f32), 10.0f32) * 0.5f32);
+        scale = f32::exp(raw.clamp(-10.0f32, 10.0f32) * 0.5f32);
         slope = scale * 0.5f32;
         if f32::abs(raw) >= 10.0f32 {
             slope = 0.0f32;
