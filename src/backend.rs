@@ -68,6 +68,11 @@ impl BackendName {
         }
     }
 
+    /// Whether the generator's products can be computed in 16 bits or in float32 there.
+    pub fn has_precisions(self) -> bool {
+        matches!(self, Self::Cuda | Self::Wgpu | Self::Vulkan)
+    }
+
     fn not_compiled(self) -> NotCompiled {
         let compiled: Vec<String> = Self::COMPILED.iter().map(Self::to_string).collect();
         let compiled = if compiled.is_empty() {

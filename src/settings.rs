@@ -240,7 +240,7 @@ where
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use shortrun_model::Preset;
+    use shortrun_model::{Precision, Preset};
     use shortrun_train::{LearningRate, Sigma};
 
     #[test]
@@ -248,6 +248,7 @@ mod tests {
         let mut layers = Layers::default();
         for set in [
             "batch_size=7",
+            "precision=f32",
             "checkpoint.every=3",
             "langevin.steps=4",
             "sigma=0.2",
@@ -265,6 +266,7 @@ mod tests {
         }
         let training = layers.training(&TrainConfig::default()).unwrap();
         assert_eq!(training.batch_size, 7);
+        assert_eq!(training.precision, Some(Precision::F32));
         assert_eq!(training.checkpoint.every, 3);
         assert_eq!(training.langevin.steps, 4);
         assert_eq!(training.sigma, Sigma::Constant(0.2));
@@ -295,6 +297,7 @@ mod tests {
         };
         refuse("batchsize=7", "batchsize");
         refuse("batch_size=0", "batch_size");
+        refuse("precision=f16", "precision");
         refuse("batch_size=many", "batch_size");
         refuse("langevin.step_size=0.05", "step_size");
         refuse("sigma=-1", "sigma");

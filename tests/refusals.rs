@@ -52,6 +52,20 @@ fn a_backend_that_was_not_compiled_in() {
 }
 
 #[test]
+fn a_precision_that_a_backend_has_not() {
+    let folder = workplace();
+    let with = |precision: &'static str| ["--run", "nowhere", "--precision", precision];
+    for command in COMMANDS {
+        let arguments = |precision| [command, &with(precision)[..]].concat();
+        let error = refused(folder.path(), &arguments("bf16"), 2);
+        names(&error, &["--precision bf16", "flex", "--backend cuda"]);
+        // What it has is no mistake.
+        let error = refused(folder.path(), &arguments("f32"), 1);
+        names(&error, &["nowhere holds no run"]);
+    }
+}
+
+#[test]
 fn settings_that_do_not_exist_or_make_no_sense() {
     let folder = workplace();
     let refuse = |set: &str, parts: &[&str]| {

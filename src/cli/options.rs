@@ -11,6 +11,7 @@ use clap::{
 };
 use shortrun_data::{DataSpec, Images, Split, read_npy};
 use shortrun_langevin::{Divergence, ShortRun, StepSize};
+use shortrun_model::{Precision, set_precision};
 
 use super::{Failure, run::LoadedRun};
 use crate::{backend::BackendName, run_config::DataConfig};
@@ -21,20 +22,47 @@ pub(super) struct BackendOption {
     /// Backend to compute on; it must have been compiled in (`--features NAME`).
     #[arg(long, value_enum, value_name = "NAME")]
     backend: Option<BackendName>,
+    /// What the generator's products are computed in, where the backend has a choice (cuda, vulkan, wgpu): bf16
+    /// (16 bits; float16 through Vulkan) or f32 (float32, nearly so on CUDA), slower [default: the run's own, else bf16].
+    #[arg(long, value_name = "bf16|f32", hide_possible_values = true,
+        value_parser = one_of(Precision::ALL, Precision::name))]
+    precision: Option<Precision>,
 }
 
 impl BackendOption {
     pub(super) fn name(&self) -> Result<BackendName, Failure> {
         let first = BackendName::COMPILED.first().copied();
         let name = self.backend.or(first).unwrap_or(BackendName::Flex);
-        Ok(name.compiled()?)
+        let name = name.compiled()?;
+        if let Some(precision) = self.precision {
+            if precision != Precision::F32 && !name.has_precisions() {
+                return Err(Failure::Usage(format!(
+                    "--precision {precision}: backend {name} computes in float32 and has no choice; \
+                     leave the flag out, or take --backend cuda"
+                )));
+            }
+            set_precision(precision);
+        }
+        Ok(name)
     }
 
-    /// The flag that says so, for another process.
+    /// What products are computed in, if it is said.
+    pub(super) fn precision(self) -> Option<Precision> {
+        self.precision
+    }
+
+    /// The flags that say so, for another process.
     pub(super) fn arguments(self) -> Vec<OsString> {
-        let name = self.backend.map(|name| name.to_string().into());
-        let flags = name.map(|name| vec!["--backend".into(), name]);
-        flags.unwrap_or_default()
+        let flag =
+            |flag: &str, value: Option<String>| value.map(|value| [flag.into(), value.into()]);
+        [
+            flag("--backend", self.backend.map(|name| name.to_string())),
+            flag("--precision", self.precision.map(|name| name.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect()
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use shortrun_baselines::MethodName;
 use shortrun_data::Images;
 use shortrun_eval::{Inference, Reconstruction, reconstruct};
-use shortrun_model::MultiLayerGenerator;
+use shortrun_model::{MultiLayerGenerator, chosen_precision, set_precision};
 use shortrun_train::{Method, RunFolder};
 
 use super::{
@@ -39,6 +39,9 @@ impl RunOption {
     pub(super) fn load(&self) -> Result<LoadedRun, Failure> {
         let run = LoadedRun::open(&self.run)?;
         warn_of_damage(&run.damaged);
+        if let (None, Some(own)) = (chosen_precision(), run.config.training.precision) {
+            set_precision(own);
+        }
         Ok(if self.best { run.best()? } else { run })
     }
 }

@@ -15,7 +15,7 @@ use shortrun_langevin::{
     Curvature, EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize, StepSizes,
 };
 use shortrun_model::{
-    Generator, GeneratorConfig, MultiLayerGenerator, Observation, Preset, TapePosterior,
+    Generator, GeneratorConfig, HeadWidth, MultiLayerGenerator, Observation, Preset, TapePosterior,
     has_16_bit_operands,
 };
 use shortrun_stepsize_vi::{MemoryBudget, Model, Objective, Problem};
@@ -85,7 +85,7 @@ impl fmt::Display for Report {
         for check in &self.checks {
             writeln!(
                 f,
-                "{:16} {:28} {:9.2e}  limit {:.0e}  {}",
+                "{:18} {:28} {:9.2e}  limit {:.0e}  {}",
                 check.preset,
                 check.what,
                 check.error.unwrap_or(f64::NAN),
@@ -247,6 +247,25 @@ fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
     (off / all).sqrt()
 }
 
+/// The generators of a preset that are checked; of the quick one also larger ones.
+fn configurations(preset: Preset) -> Result<Vec<(&'static str, GeneratorConfig)>, Failure> {
+    let mut all = vec![
+        ("28 px", preset.config(28, 1)?),
+        ("32 px", preset.config(32, 3)?),
+    ];
+    if preset == Preset::Quick {
+        let wide = GeneratorConfig {
+            features: 96,
+            head_width: HeadWidth::Fixed(48),
+            refine_blocks: 1,
+            ..preset.config(32, 3)?
+        };
+        all.push(("64 px", preset.config(64, 3)?));
+        all.push(("96 features", wide));
+    }
+    Ok(all)
+}
+
 impl OnBackend for SelftestArgs {
     type Output = Result<Report, Failure>;
 
@@ -263,14 +282,13 @@ impl OnBackend for SelftestArgs {
         };
         let mut checks = Vec::new();
         for preset in presets {
-            for (size, channels) in [(28, 1), (32, 3)] {
-                let config = preset.config(size, channels)?;
+            for (shape, config) in configurations(preset)? {
                 let wanted = numbers::<Flex>(&config, &self, true, &Default::default())?;
                 let found = numbers::<B>(&config, &self, false, &device)?;
                 let again = numbers::<B>(&config, &self, false, &device)?;
                 let mut check = |what, error: f64, limit| {
                     checks.push(Check {
-                        preset: format!("{preset}, {size} px"),
+                        preset: format!("{preset}, {shape}"),
                         what,
                         error: error.is_finite().then_some(error),
                         limit,

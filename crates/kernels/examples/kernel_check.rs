@@ -4,10 +4,16 @@
 //! ```sh
 //! cargo run --release -p shortrun-kernels --features cuda --example kernel_check
 //! ```
+//!
+//! Names of shapes choose among them; `quick`: the first alone; `untimed`, `unchecked`: one half.
 #![allow(clippy::print_stdout)]
 
+#[path = "kernel_check/parts.rs"]
+mod parts;
 #[path = "kernel_check/reference.rs"]
 mod reference;
+#[path = "kernel_check/shapes.rs"]
+mod shapes;
 
 use std::time::Instant;
 
@@ -17,62 +23,10 @@ use cubecl::{
     server::Handle,
 };
 use reference::{Generator, Rng};
-use shortrun_kernels::cuda::{Network, Noise, NoiseStream, Observed, Packed, Scale, Shape};
+use shapes::{finer, released, shapes, wider};
+use shortrun_kernels::cuda::{Network, Noise, NoiseStream, Observed, Packed, Shape};
 
 type Client = ComputeClient<CudaRuntime>;
-
-fn released() -> Shape {
-    Shape {
-        latents: vec![64, 64, 64, 96, 128],
-        head_channels: vec![64, 64, 96, 128],
-        size: 16,
-        image_channels: 3,
-        features: 64,
-        seed_channels: 4,
-        refine_blocks: 1,
-        scale: Scale::SoftplusLogVariance,
-    }
-}
-
-fn shapes() -> Vec<(&'static str, Shape)> {
-    let table4 = Shape {
-        latents: vec![32, 64, 128],
-        head_channels: vec![64, 64],
-        refine_blocks: 0,
-        ..released()
-    };
-    let quick_grey = Shape {
-        latents: vec![32, 64],
-        head_channels: vec![16],
-        size: 14,
-        image_channels: 1,
-        features: 16,
-        refine_blocks: 0,
-        scale: Scale::LogVariance,
-        ..released()
-    };
-    let one = Shape {
-        latents: vec![128],
-        head_channels: vec![],
-        refine_blocks: 0,
-        ..released()
-    };
-    let odd = Shape {
-        latents: vec![10, 20],
-        head_channels: vec![24],
-        features: 48,
-        refine_blocks: 2,
-        scale: Scale::Softplus,
-        ..released()
-    };
-    vec![
-        ("released", released()),
-        ("table4", table4),
-        ("quick, grey 28", quick_grey),
-        ("l1", one),
-        ("odd sizes", odd),
-    ]
-}
 
 struct Case {
     network: Network,
@@ -104,7 +58,8 @@ impl Case {
     fn new(client: &Client, shape: &Shape, batch: usize, seed: u64) -> Self {
         let generator = Generator::new(shape.clone(), seed);
         let mut rng = Rng(seed ^ 0x9E37_79B9_7F4A_7C15);
-        let pixels = shape.image_channels * shape.size * shape.size * 4;
+        let side = shape.size << shape.doublings;
+        let pixels = shape.image_channels * side * side;
         let images = (0..batch * pixels).map(|_| rng.uniform() * 0.9).collect();
         let mask = (0..batch * pixels)
             .map(|_| f32::from(u8::from(rng.uniform() > -0.5)))
@@ -261,6 +216,15 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
                 begun.elapsed().as_secs_f64()
             );
         }
+        let alone = {
+            let latents = client.create_from_slice(bytes(&case.latents));
+            read(
+                client,
+                &case.network.energies(&packed, &observed, latents, batch),
+            )
+        };
+        let wanted: Vec<f64> = energies.iter().map(|v| f64::from(*v)).collect();
+        judge(failed, "energies alone", error(&alone, &wanted), 1e-6);
         let again = run();
         let same = again
             .0
@@ -453,20 +417,42 @@ fn main() {
     let begun = Instant::now();
     let mut failed = false;
     let all = shapes();
-    let quick = arguments.iter().any(|a| a == "quick");
-    for (name, shape) in &all[..if quick { 1 } else { all.len() }] {
-        check(&client, name, shape, 3, &mut failed);
-    }
-    if !quick {
-        check(&client, "released", &all[0].1, 100, &mut failed);
-    }
-    println!("checks took {:.0} s", begun.elapsed().as_secs_f64());
-    if !arguments.iter().any(|a| a == "untimed") {
-        for batch in [100, 32, 132, 400, 1024] {
-            time(&client, "released", &all[0].1, batch, 25);
+    let asked = |word: &str| arguments.iter().any(|a| a == word);
+    // Without names all shapes, and the first one in a large batch too.
+    let named: Vec<_> = all.iter().filter(|(name, _)| asked(name)).collect();
+    if !asked("unchecked") {
+        for (name, shape) in &all {
+            let chosen = if asked("quick") {
+                *name == all[0].0
+            } else {
+                named.is_empty() || asked(name)
+            };
+            if chosen {
+                check(&client, name, shape, 3, &mut failed);
+            }
         }
-        time(&client, "table4", &all[1].1, 100, 25);
-        time(&client, "l1", &all[3].1, 100, 25);
+        if !asked("quick") && named.is_empty() {
+            check(&client, all[0].0, &all[0].1, 100, &mut failed);
+        }
+        println!("checks took {:.0} s", begun.elapsed().as_secs_f64());
+    }
+    if !asked("untimed") {
+        let batches: &[usize] = if asked("quick") {
+            &[100, 400]
+        } else {
+            &[100, 32, 132, 400, 1024]
+        };
+        for batch in batches {
+            time(&client, "released", &all[0].1, *batch, 25);
+        }
+        for (name, shape) in [
+            ("table4", all[1].1.clone()),
+            ("l1", all[3].1.clone()),
+            ("released, 64 px", finer(released())),
+            ("released, 128", wider(released())),
+        ] {
+            time(&client, name, &shape, 100, 25);
+        }
     }
     if failed {
         println!("FAILED");

@@ -13,9 +13,12 @@ use cubecl::{
     prelude::*,
     server::Handle,
 };
-use shortrun_kernels::cuda::tensors::{
-    Convolution, Form, Matrices, column_products, combine, convolve, gelu_bends, gelu_with_slope,
-    multiply,
+use shortrun_kernels::cuda::{
+    AdamStep, adam, gradient_sums,
+    tensors::{
+        Convolution, Correlation, Form, Matrices, column_products, combine, convolve, correlate,
+        gelu_bends, gelu_with_slope, multiply,
+    },
 };
 
 type Client = ComputeClient<CudaRuntime>;
@@ -201,6 +204,137 @@ impl Checks {
             let (a, b) = ([up(&a), up(&by_a)], [up(&b), up(&by_b)]);
             self.check("rows times factors", &expected, || {
                 combine(&client, [n, m, units], a.clone(), both.then(|| b.clone()))
+            });
+        }
+    }
+
+    /// Two updates of Adam, of which the first has no moments.
+    fn updates(&mut self, rng: &mut Rng) {
+        let count = 1_000;
+        let step = AdamStep {
+            rate: 3e-3,
+            beta1: 0.5,
+            beta2: 0.999,
+            epsilon: 1e-4,
+        };
+        let [beta1, beta2] = [step.beta1, step.beta2].map(f64::from);
+        let client = self.client.clone();
+        let [weights, gradient, m, v] = [(); 4].map(|()| rng.values(count));
+        let v: Vec<f32> = v.iter().map(|v| v.abs()).collect();
+        for with_moments in [false, true] {
+            let before = f64::from(u8::from(with_moments));
+            let mut expected = [(); 3].map(|()| Vec::new());
+            for i in 0..count {
+                let g = f64::from(gradient[i]);
+                let mean = before * beta1 * f64::from(m[i]) + (1.0 - beta1) * g;
+                let square = before * beta2 * f64::from(v[i]) + (1.0 - beta2) * g * g;
+                let moved = f64::from(step.rate) * mean / (square.sqrt() + f64::from(step.epsilon));
+                // The move itself, not the weight that it is small beside.
+                for (list, value) in expected.iter_mut().zip([moved, mean, square]) {
+                    list.push(value);
+                }
+            }
+            let names = ["the move", "first moment", "second moment"];
+            for (which, (name, expected)) in names.into_iter().zip(&expected).enumerate() {
+                let name = format!("Adam, moments {with_moments}: {name}");
+                // Weights of 0 keep the digits of what they are moved by.
+                let start = if which == 0 {
+                    vec![0.0; count]
+                } else {
+                    weights.clone()
+                };
+                let sign = if which == 0 { -1.0 } else { 1.0 };
+                let expected: Vec<f64> = expected.iter().map(|value| sign * value).collect();
+                let up = |values: &[f32]| upload(&client, values);
+                self.check(&name, &expected, || {
+                    let moments = with_moments.then(|| [up(&m), up(&v)]);
+                    let made = adam(&client, up(&start), up(&gradient), moments, count, step);
+                    Some(made[which].clone())
+                });
+            }
+        }
+    }
+
+    /// Sums that tell whether a gradient is finite.
+    fn finite(&mut self, rng: &mut Rng) {
+        let mut gradients = [1, 1_000, 100_000].map(|count| rng.values(count));
+        let sums = |client: &Client, gradients: &[Vec<f32>]| {
+            let handles = gradients.iter().map(|g| (upload(client, g), g.len()));
+            gradient_sums(client, &handles.collect::<Vec<_>>())
+        };
+        let mut good = true;
+        for ([sum, squares], gradient) in sums(&self.client, &gradients).iter().zip(&gradients) {
+            let all = || gradient.iter().map(|g| f64::from(*g));
+            let size: f64 = all().map(f64::abs).sum();
+            let wanted: f64 = all().map(|g| g * g).sum();
+            good &= (sum - all().sum::<f64>()).abs() < TOLERANCE * size;
+            good &= (squares - wanted).abs() < TOLERANCE * wanted;
+        }
+        for bad in [f32::NAN, f32::INFINITY] {
+            if let Some(last) = gradients[1].last_mut() {
+                *last = bad;
+            }
+            let found = sums(&self.client, &gradients);
+            let finite: Vec<bool> = found.iter().map(|of| of[1].is_finite()).collect();
+            good &= finite == [true, false, true];
+        }
+        let said = if good { "ok    " } else { "FAILED" };
+        println!("{said} sums of gradients, and of one that is not finite");
+        self.failed += usize::from(!good);
+    }
+
+    /// Gradients of convolutions' weights.
+    fn correlations(&mut self, rng: &mut Rng) {
+        let of =
+            |[rows, channels]: [usize; 2], places, size, kernel, stride, padding| Correlation {
+                maps: 3,
+                rows,
+                channels,
+                places: [places; 2],
+                size: [size; 2],
+                kernel,
+                stride,
+                padding,
+            };
+        for of in [
+            of([24, 40], 16, 16, 5, 1, 2),
+            of([70, 4], 14, 14, 3, 1, 1),
+            of([16, 64], 12, 16, 5, 1, 0),
+            of([64, 3], 16, 32, 4, 2, 1),
+            of([20, 33], 32, 64, 4, 2, 1),
+        ] {
+            let ([h, w], [height, width], k) = (of.places, of.size, of.kernel);
+            let a = rng.values(of.maps * of.rows * h * w);
+            let x = rng.values(of.maps * of.channels * height * width);
+            let mut expected = Vec::new();
+            for place in 0..of.rows * of.channels * k * k {
+                let (row, channel) = (place / (of.channels * k * k), place / (k * k) % of.channels);
+                let (ky, kx) = (place / k % k, place % k);
+                let mut sum = 0.0;
+                for map in 0..of.maps {
+                    for p in 0..h * w {
+                        let at = |p: usize, tap: usize, size: usize| {
+                            let at = (of.stride * p + tap).checked_sub(of.padding);
+                            at.filter(|at| *at < size)
+                        };
+                        let met = (at(p / w, ky, height), at(p % w, kx, width));
+                        if let (Some(y), Some(x_at)) = met {
+                            let from = (map * of.channels + channel) * height + y;
+                            let left = a[(map * of.rows + row) * h * w + p];
+                            sum += f64::from(left) * f64::from(x[from * width + x_at]);
+                        }
+                    }
+                }
+                expected.push(sum);
+            }
+            let client = self.client.clone();
+            let [a, x] = [a, x].map(|values| upload(&client, &values));
+            let name = format!(
+                "weights of {} by {} channels, {h} of {height} pixels, kernel {k}",
+                of.rows, of.channels
+            );
+            self.check(&name, &expected, || {
+                correlate(&client, a.clone(), x.clone(), &of)
             });
         }
     }
@@ -404,6 +538,9 @@ fn main() {
     checks.sums(&mut rng);
     checks.elementwise(&mut rng);
     checks.convolutions(&mut rng);
+    checks.correlations(&mut rng);
+    checks.updates(&mut rng);
+    checks.finite(&mut rng);
     times(&client);
     println!("{} checks failed", checks.failed);
     std::process::exit(i32::from(checks.failed > 0));

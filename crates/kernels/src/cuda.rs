@@ -3,10 +3,13 @@
 //! Operands are bf16, sums float32; latents, noise, step and energies stay float32. A cube works on
 //! one image and keeps its feature maps in shared memory from convolution to convolution; only what
 //! the way back needs (GELU's slopes) and what the heads' linear layers multiply goes through global
-//! memory. `docs/GPU.md` has the measurements.
+//! memory. Maps of more than 64 channels, and those between two doublings, do not fit and go through
+//! global memory too. `docs/GPU.md` has the measurements.
 
 mod conv;
 mod gather;
+mod lanes;
+mod launch;
 mod learn;
 mod linear;
 mod narrow;
@@ -28,10 +31,8 @@ use half::bf16;
 use crate::{noise, shape};
 
 use self::{
-    conv::WARPS,
     learn::Learning,
-    linear::IMAGES,
-    plan::{Launch, Plan, Program, Weights},
+    plan::{Plan, Weights},
 };
 
 pub use crate::{AdamStep, NoiseStream, Scale, Shape, adam, gradient_sums};
@@ -86,6 +87,7 @@ struct Uploaded {
     places: Handle,
     kinds: Handle,
     parts: Handle,
+    several: Handle,
 }
 
 /// A generator's weights in the kernels' layouts.
@@ -148,7 +150,8 @@ impl Network {
     /// transposed convolution `[seeds, features, 5, 5]`, and its block's two convolutions with
     /// biases; then for each layer but the top one the mean's and the scale's convolution and linear
     /// weight `[channels * (size - 4)², d]`, with biases; the refining blocks' convolutions with
-    /// biases; the transposed convolution to the image `[features, channels, 4, 4]` and its bias.
+    /// biases; of two doublings the first `[features, features, 4, 4]` and its bias; the transposed
+    /// convolution to the image `[features, channels, 4, 4]` and its bias.
     pub fn pack(&self, parameters: Handle) -> Packed {
         let count = self.shape.parameter_count();
         let gather = |(table, length): &(Handle, usize), bytes: usize| {
@@ -253,37 +256,31 @@ impl Network {
         (bench.energies, bench.gradients)
     }
 
+    /// Energies `[images]` alone.
+    pub fn energies(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        batch: usize,
+    ) -> Handle {
+        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
+        self.launch_forward_only(packed, observed, &bench, op::KEEP_GRADIENT);
+        bench.energies
+    }
+
     /// The images `[images, channels, height, width]` of latents `[images, d]`.
     pub fn images(&self, packed: &Packed, latents: Handle, batch: usize) -> Handle {
-        let pixels = self.shape.image_channels * self.shape.size * self.shape.size * 4;
+        let values = batch * self.shape.image_values();
         let observed = Observed {
-            images: self.client.create_from_slice(&vec![0; batch * pixels * 4]),
+            images: self.client.create_from_slice(&vec![0; values * 4]),
             mask: None,
             precision: 1.0,
         };
         let mode = op::IMAGES;
         let mut bench = self.bench(&observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
-        bench.gradients = self.client.empty(batch * pixels * 4);
-        let plan = &bench.planned.plan;
-        self.launch_all(packed, &observed, &bench, &plan.start, 0, mode);
-        // What comes after the image is the way back.
-        let forward = plan.step.iter().take_while(|launch| match launch {
-            Launch::HeadsBack(_) => false,
-            Launch::Images(_) | Launch::HeadsForward(_) => true,
-        });
-        for launch in forward {
-            self.launch_all(
-                packed,
-                &observed,
-                &bench,
-                std::slice::from_ref(launch),
-                0,
-                mode,
-            );
-        }
-        if plan.step.is_empty() {
-            self.launch_images(packed, &observed, &bench, &plan.last, 0, mode);
-        }
+        bench.gradients = self.client.empty(values * 4);
+        self.launch_forward_only(packed, &observed, &bench, mode);
         bench.gradients
     }
 
@@ -330,6 +327,7 @@ impl Network {
                     places: self.upload(&learning.places),
                     kinds: self.upload(&learning.kinds),
                     parts: self.upload(&learning.parts),
+                    several: self.upload(&learning.several),
                     learning,
                 }),
                 plan,
@@ -396,276 +394,6 @@ impl Network {
             control: self.upload(&control),
             planned,
         }
-    }
-
-    fn launch_all(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        bench: &Bench,
-        launches: &[Launch],
-        step: usize,
-        mode: u32,
-    ) {
-        for launch in launches {
-            match launch {
-                Launch::Images(program) => {
-                    self.launch_images(packed, observed, bench, program, step, mode);
-                }
-                Launch::HeadsForward(layer) => self.launch_forward(packed, bench, *layer),
-                Launch::HeadsBack(layer) => self.launch_back(packed, bench, *layer),
-            }
-        }
-    }
-
-    fn launch_images(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        bench: &Bench,
-        program: &Program,
-        step: usize,
-        mode: u32,
-    ) {
-        let plan = &bench.planned.plan;
-        let dim = self.shape.dim();
-        let pixels = self.shape.image_channels * self.shape.size * self.shape.size * 4;
-        let numbers = |handle: &Handle, length: usize| {
-            // SAFETY: callers name the length the handle was made with.
-            unsafe { ArrayArg::from_raw_parts(handle.clone(), length) }
-        };
-        let weights = |kernel: usize| {
-            // SAFETY: as above.
-            let tensor = unsafe {
-                TensorArg::from_raw_parts(
-                    packed.ring.clone(),
-                    [256, 1].into(),
-                    [packed.rows, 256].into(),
-                )
-            };
-            TensorMapArg::new(
-                TiledArgs {
-                    tile_size: [kernel * 4, 256].into(),
-                },
-                tensor,
-                bf16::as_type_native_unchecked(),
-            )
-        };
-        let images = bench.batch * pixels;
-        let latents = bench.batch * dim;
-        // SAFETY: the plan was made for this shape and batch; every place in its program lies within
-        // the arrays.
-        unsafe {
-            program::run_program::launch_unchecked::<bf16, CudaRuntime>(
-                &self.client,
-                CubeCount::Static(bench.batch as u32, 1, 1),
-                CubeDim::new_1d(32 * WARPS),
-                weights(5),
-                weights(3),
-                numbers(&packed.direct, packed.direct_vectors),
-                numbers(&packed.bias, packed.biases),
-                numbers(&bench.store, plan.store),
-                numbers(&bench.state, plan.state),
-                numbers(&bench.latents, latents),
-                numbers(&bench.pull, plan.pull),
-                numbers(&observed.images, images),
-                numbers(observed.mask.as_ref().unwrap_or(&observed.images), images),
-                numbers(&bench.noise, latents),
-                numbers(&bench.steps, dim * 2),
-                numbers(&bench.energies, bench.batch),
-                numbers(&bench.gradients, latents),
-                numbers(&bench.planned.program, plan.program.len()),
-                numbers(&bench.control, 8),
-                program.begin,
-                program.end,
-                program.first[0],
-                program.first[1],
-                step as u32,
-                mode,
-                observed.precision,
-            );
-        }
-    }
-
-    fn launch_forward(&self, packed: &Packed, bench: &Bench, layer: usize) {
-        let plan = &bench.planned.plan;
-        let of = &plan.linears[layer];
-        let tiles = bench.batch.div_ceil(IMAGES) as u32;
-        // SAFETY: as in `launch_images`.
-        unsafe {
-            linear::heads_forward::launch_unchecked::<bf16, CudaRuntime>(
-                &self.client,
-                CubeCount::Static(tiles, of.outputs / 16, of.parts),
-                CubeDim::new_1d(32 * WARPS),
-                ArrayArg::from_raw_parts(bench.store.clone(), plan.store),
-                ArrayArg::from_raw_parts(packed.direct.clone(), packed.direct_vectors),
-                ArrayArg::from_raw_parts(bench.state.clone(), plan.state),
-                of.maps_at,
-                of.stride,
-                of.forward_weights,
-                of.parts_at,
-                bench.batch as u32,
-                of.head_blocks,
-                of.outputs,
-            );
-        }
-    }
-
-    fn launch_back(&self, packed: &Packed, bench: &Bench, layer: usize) {
-        let plan = &bench.planned.plan;
-        let of = &plan.linears[layer];
-        let tiles = bench.batch.div_ceil(IMAGES) as u32;
-        // SAFETY: as in `launch_images`.
-        unsafe {
-            linear::heads_back::launch_unchecked::<bf16, CudaRuntime>(
-                &self.client,
-                CubeCount::Static(tiles, of.map_blocks / WARPS, 1),
-                CubeDim::new_1d(32 * WARPS),
-                ArrayArg::from_raw_parts(bench.pull.clone(), plan.pull / 8),
-                ArrayArg::from_raw_parts(packed.direct.clone(), packed.direct_vectors),
-                ArrayArg::from_raw_parts(bench.store.clone(), plan.store),
-                of.pull_at / 8,
-                of.slopes_at,
-                of.gradients_at,
-                of.stride,
-                of.back_weights,
-                bench.batch as u32,
-                of.outputs / 32,
-                of.head_blocks,
-            );
-        }
-    }
-    /// After a step that kept what it needs.
-    fn launch_weights(&self, bench: &Bench, uploaded: &Uploaded) -> Handle {
-        let Planned { plan, .. } = &*bench.planned;
-        let Uploaded { learning, .. } = uploaded;
-        let (Some(kept), client) = (&plan.kept, &self.client) else {
-            unreachable!("a plan that keeps")
-        };
-        let images = bench.batch as u32;
-        let threads = CubeDim::new_1d(32 * WARPS);
-        let sums = client.empty(learning.sums * 4);
-        let count = self.shape.parameter_count();
-        let result = client.empty(count * 4);
-        let words = |handle: &Handle, length: usize| {
-            // SAFETY: callers name the length the handle was made with.
-            unsafe { ArrayArg::from_raw_parts(handle.clone(), length) }
-        };
-        let store = || words(&bench.store, plan.store);
-        let state = || words(&bench.state, plan.state);
-        let pull = || words(&bench.pull, plan.pull);
-        let sum = || words(&sums, learning.sums);
-        let cubes = |x: usize, y: usize, z: usize| CubeCount::Static(x as u32, y as u32, z as u32);
-        // SAFETY: the places were made for this plan, and lie within its arrays.
-        unsafe {
-            for (conv, jobs, ks) in [
-                (&learning.conv5, &uploaded.jobs5, 5),
-                (&learning.conv3, &uploaded.jobs3, 3),
-            ] {
-                weights::convolution_weights::launch_unchecked::<bf16, CudaRuntime>(
-                    client,
-                    cubes(ks, conv.count(), conv.groups),
-                    threads,
-                    store(),
-                    words(jobs, conv.jobs.len()),
-                    sum(),
-                    conv.to,
-                    conv.bias_to,
-                    images,
-                    ks,
-                );
-            }
-            for (layer, [deconv, linear, bias]) in learning.projections.iter().enumerate() {
-                let padded = self.shape.latents[layer].next_multiple_of(32);
-                weights::narrow_weights::launch_unchecked::<bf16, CudaRuntime>(
-                    client,
-                    cubes(learning.narrow_groups, 1, 1),
-                    threads,
-                    store(),
-                    state(),
-                    sum(),
-                    kept.projection[layer],
-                    kept.seeds[layer],
-                    *deconv,
-                    0,
-                    images,
-                    true,
-                );
-                weights::seed_weights::launch_unchecked::<CudaRuntime>(
-                    client,
-                    cubes(4, padded / 8, 1),
-                    threads,
-                    state(),
-                    sum(),
-                    kept.latents[layer],
-                    padded as u32,
-                    kept.seed_gradients[layer],
-                    *linear,
-                    *bias,
-                    images,
-                );
-            }
-            if let Some(features) = kept.features.last() {
-                weights::narrow_weights::launch_unchecked::<bf16, CudaRuntime>(
-                    client,
-                    cubes(learning.narrow_groups, 1, 1),
-                    threads,
-                    store(),
-                    state(),
-                    sum(),
-                    *features,
-                    kept.image,
-                    learning.output[0],
-                    learning.output[1],
-                    images,
-                    false,
-                );
-            }
-            for (of, [linear, bias]) in plan.linears.iter().zip(&learning.heads) {
-                weights::head_weights::launch_unchecked::<bf16, CudaRuntime>(
-                    client,
-                    cubes(
-                        (of.stride as usize).div_ceil(256),
-                        of.outputs as usize / 8,
-                        1,
-                    ),
-                    threads,
-                    store(),
-                    pull(),
-                    sum(),
-                    of.maps_at,
-                    of.stride,
-                    of.head_blocks * 4,
-                    of.pull_at,
-                    of.outputs,
-                    *linear,
-                    images,
-                );
-                weights::head_bias::launch_unchecked::<bf16, CudaRuntime>(
-                    client,
-                    cubes(1, 1, 1),
-                    threads,
-                    pull(),
-                    sum(),
-                    of.pull_at,
-                    of.outputs * 2,
-                    *bias,
-                    images,
-                );
-            }
-            weights::collect::launch_unchecked::<CudaRuntime>(
-                client,
-                cubes(count.div_ceil(256), 1, 1),
-                threads,
-                sum(),
-                words(&uploaded.places, count),
-                words(&uploaded.kinds, count),
-                words(&uploaded.parts, learning.parts.len()),
-                words(&result, count),
-                count as u32,
-            );
-        }
-        result
     }
 }
 

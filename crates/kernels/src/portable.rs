@@ -89,7 +89,8 @@ impl<R: Runtime> Network<R> {
     /// transposed convolution `[seeds, features, 5, 5]`, and its block's two convolutions with
     /// biases; then for each layer but the top one the mean's and the scale's convolution and linear
     /// weight `[channels * (size - 4)², d]`, with biases; the refining blocks' convolutions with
-    /// biases; the transposed convolution to the image `[features, channels, 4, 4]` and its bias.
+    /// biases; of two doublings the first, `[features, features, 4, 4]` and its bias; the transposed
+    /// convolution to the image `[features, channels, 4, 4]` and its bias.
     pub fn pack(&self, parameters: Handle) -> Packed {
         let parameters = Values::new(parameters, self.places.count);
         Packed::new(&self.client, &self.shape, &self.places, parameters)
@@ -209,10 +210,9 @@ impl<R: Runtime> Network<R> {
         step: usize,
         weights: Option<(&Values, f32)>,
     ) {
-        let size = 2 * self.shape.size;
         let ending = Ending {
             images: passes.images,
-            pixels: self.shape.image_channels * size * size,
+            pixels: self.shape.image_values(),
             all: self.shape.dim(),
             latents: passes.latents,
             before: &passes.maps.image,

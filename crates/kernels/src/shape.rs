@@ -11,8 +11,10 @@ pub struct Shape {
     pub head_channels: Vec<usize>,
     /// Height and width of the feature maps, at most 16.
     pub size: usize,
-    /// Channels of the images; their height and width is twice that of the maps.
+    /// Channels of the images.
     pub image_channels: usize,
+    /// Transposed convolutions that end the generator, each of which doubles the maps: 1 or 2.
+    pub doublings: usize,
     /// Channels of the feature maps.
     pub features: usize,
     /// Channels of the projections' small maps.
@@ -34,8 +36,10 @@ pub enum Scale {
     Softplus,
 }
 
-/// Most channels of a feature map; fewer are filled up with zeros.
-pub(super) const FEATURES: usize = 64;
+/// Channels that a stored map has; fewer are filled up with zeros, and for more there are several.
+pub(super) const CHANNELS: usize = 64;
+/// Most channels of a feature map.
+const FEATURES: usize = 256;
 /// Most dimensions of a latent layer.
 const LATENTS: usize = 1024;
 
@@ -71,12 +75,14 @@ pub(super) struct Head {
 }
 
 /// Where every parameter lies when all are put end to end: layers (top first), the heads of each
-/// layer but the top one (mean, then scale), refining blocks, output.
+/// layer but the top one (mean, then scale), refining blocks, the doublings.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
     pub(super) layers: Vec<Layer>,
     pub(super) heads: Vec<[Head; 2]>,
     pub(super) refine: Vec<Residual>,
+    /// Of two doublings the first: `[features, features, 4, 4]`.
+    pub(super) doubling: Option<Affine>,
     /// `[features, image channels, 4, 4]`
     pub(super) output: Affine,
     pub(super) count: usize,
@@ -100,6 +106,10 @@ impl Shape {
         for d in &self.latents {
             most("latent layer size", *d, LATENTS)?;
         }
+        most("doublings", self.doublings, 2)?;
+        if self.doublings * self.features == 0 {
+            return Err("there must be at least one feature and one doubling".to_owned());
+        }
         if self.size < 6 {
             return Err(format!("feature map size {} is below 6", self.size));
         }
@@ -109,6 +119,17 @@ impl Shape {
     /// The number of latent dimensions, d.
     pub fn dim(&self) -> usize {
         self.latents.iter().sum()
+    }
+
+    /// Values of an image.
+    pub(super) fn image_values(&self) -> usize {
+        let side = self.size << self.doublings;
+        self.image_channels * side * side
+    }
+
+    /// Stored maps that a feature map takes.
+    pub(super) fn blocks(&self) -> usize {
+        self.features.div_ceil(CHANNELS)
     }
 
     /// The columns of a layer in the flat latent vector.
@@ -168,11 +189,13 @@ impl Shape {
                 conv2: affine(f * f * 9, f),
             })
             .collect();
+        let doubling = (self.doublings == 2).then(|| affine(f * f * 16, f));
         let output = affine(f * self.image_channels * 16, self.image_channels);
         Parameters {
             layers,
             heads,
             refine,
+            doubling,
             output,
             count,
         }

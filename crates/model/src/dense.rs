@@ -8,9 +8,17 @@ use burn::{nn::Linear, prelude::*};
 /// # Shapes
 /// `[n, in]` to `[n, out]`
 pub fn dense<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
-    let product = x.matmul(linear.weight.val());
+    let product = product(x, linear.weight.val());
     match &linear.bias {
         Some(bias) => product + bias.val().unsqueeze(),
         None => product,
     }
+}
+
+fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+    #[cfg(feature = "cuda")]
+    if let Some(done) = crate::cuda::products::matrices(&x, &weight) {
+        return done;
+    }
+    x.matmul(weight)
 }

@@ -15,14 +15,6 @@ use crate::{
     Architecture, GeneratorConfig, MultiLayerGenerator, Parameterisation, ScaleForm, Stochastic,
 };
 
-/// If this variable is `f32`, chains run in float32.
-pub(crate) const PRECISION: &str = "SHORTRUN_PRECISION";
-
-/// Whether the user asked for it.
-pub(crate) fn asks_for_float32() -> bool {
-    std::env::var_os(PRECISION).is_some_and(|precision| precision == "f32")
-}
-
 /// The generator's shape, or why the kernels do not know it.
 pub(crate) fn shape(config: &GeneratorConfig) -> Result<Shape, String> {
     if config.parameterisation == Parameterisation::Centred {
@@ -33,12 +25,6 @@ pub(crate) fn shape(config: &GeneratorConfig) -> Result<Shape, String> {
             "the kernels know the conditional architecture only, not the ladder".to_owned(),
         );
     }
-    if config.output_layers() != 1 {
-        return Err(format!(
-            "the kernels know images of 28 and 32 pixels, not {}",
-            config.image_size
-        ));
-    }
     let latents = config.latents.sizes();
     Ok(Shape {
         latents: latents.to_vec(),
@@ -48,6 +34,7 @@ pub(crate) fn shape(config: &GeneratorConfig) -> Result<Shape, String> {
             .collect(),
         size: config.feature_size(),
         image_channels: config.image_channels,
+        doublings: config.output_layers(),
         features: config.features,
         seed_channels: config.seed_channels,
         refine_blocks: config.refine_blocks,

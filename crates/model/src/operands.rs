@@ -3,12 +3,13 @@
 use burn::prelude::*;
 
 /// Whether the operands of the built-in generator's products have 16 bits on this device: on CUDA, and
-/// on wgpu backends where the driver has cooperative matrices, unless `SHORTRUN_PRECISION=f32`.
+/// on wgpu backends where the driver has cooperative matrices, unless float32 is the
+/// [`precision`](crate::precision).
 pub fn has_16_bit_operands<B: Backend>(device: &B::Device) -> bool {
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     {
-        use crate::fused;
-        if fused::asks_for_float32() {
+        use crate::{Precision, fused, precision};
+        if precision() == Precision::F32 {
             return false;
         }
         let probe = Tensor::<B, 1>::zeros([1], device);

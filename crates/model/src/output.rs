@@ -32,10 +32,19 @@ pub(crate) fn forward<B: Backend>(
 ) -> Tensor<B, 4> {
     let mut image = features;
     for (j, layer) in layers.iter().enumerate() {
-        image = layer.forward(image);
+        image = doubled(layer, image);
         if j + 1 < layers.len() {
             image = gelu(image);
         }
     }
     image.tanh()
+}
+
+fn doubled<B: Backend>(layer: &ConvTranspose2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    #[cfg(feature = "cuda")]
+    if let Some(done) = crate::cuda::products::doubling(&x, &layer.weight.val()) {
+        let bias = layer.bias.as_ref().map(|bias| bias.val());
+        return crate::explicit::with_bias(done, bias.as_ref());
+    }
+    layer.forward(x)
 }

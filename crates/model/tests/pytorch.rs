@@ -192,7 +192,9 @@ fn weight_gradients_match() {
 #[cfg(feature = "vulkan")]
 #[test]
 fn weight_gradients_match_on_vulkan() {
-    weight_gradients_match_pytorch::<burn::backend::Vulkan>("three_layers_28", &Default::default());
+    type Gpu = burn::backend::Vulkan;
+    weight_gradients_match_pytorch::<Gpu>("three_layers_28", &Default::default());
+    weight_gradients_match_pytorch::<Gpu>("two_layers_64", &Default::default());
 }
 
 /// What we write is what PyTorch wrote: same names, shapes and numbers.

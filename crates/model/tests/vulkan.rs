@@ -204,6 +204,11 @@ fn kernels_match_the_cpu(config: &GeneratorConfig, masked: bool, steps: usize) {
 fn kernels_match_the_cpu_on_vulkan() {
     kernels_match_the_cpu(&tiny(), true, 3);
     kernels_match_the_cpu(&other(), false, 2);
+    let large = GeneratorConfig {
+        image_size: 64,
+        ..other()
+    };
+    kernels_match_the_cpu(&large, true, 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use shortrun_langevin::{StepSize, StepSizes};
+use shortrun_model::Precision;
 
 use crate::{LearningRate, Sigma, TrainError, TuningConfig};
 
@@ -16,6 +17,10 @@ pub struct TrainConfig {
     /// Minutes of training, over all sessions, after which the run ends even if iterations remain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
+    /// What the generator's products are computed in, where the backend has a choice; bf16 if it is not
+    /// said. Whoever runs a session sets it for the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Images in each iteration.
     pub batch_size: usize,
     /// Learning rate of Adam.
@@ -101,6 +106,7 @@ impl Default for TrainConfig {
             seed: 1,
             iterations: 300_000,
             minutes: None,
+            precision: None,
             batch_size: 100,
             learning_rate: LearningRate::Pieces(vec![(0, 1e-4), (100_000, 5e-5), (200_000, 1e-5)]),
             sigma: Sigma::Annealed {

@@ -150,6 +150,9 @@ impl LearnOptions {
         if let Some(minutes) = self.minutes {
             layers.put("minutes", minutes);
         }
+        if let Some(precision) = self.backend.precision() {
+            layers.put("precision", precision.name());
+        }
         if let Some(seed) = self.seed {
             layers.put("seed", number(seed, "--seed")?);
         }

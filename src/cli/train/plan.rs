@@ -8,7 +8,7 @@ use std::{
 use burn::prelude::*;
 use shortrun_baselines::MethodName;
 use shortrun_data::DataSet;
-use shortrun_model::Preset;
+use shortrun_model::{Precision, Preset, set_precision};
 use shortrun_train::{
     Method, Parameters, Progress, RunFolder, Session, Stop, Summary, TrainConfig, TrainError,
 };
@@ -205,6 +205,14 @@ impl OnBackend for Plan {
 
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let text = self.config.to_toml()?;
+        let asked = self.config.training.precision;
+        if asked == Some(Precision::Bf16) && !self.backend.has_precisions() {
+            err!(
+                "warning: precision is bf16, but backend {} computes in float32",
+                self.backend
+            );
+        }
+        set_precision(asked.unwrap_or_default());
         let RunConfig {
             generator,
             method: chosen,

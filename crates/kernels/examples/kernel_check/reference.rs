@@ -1,13 +1,18 @@
 //! Energy and gradient of the generator in float64, as plainly as can be.
 
-use shortrun_kernels::cuda::{Scale, Shape};
+use shortrun_kernels::cuda::Shape;
+
+use crate::parts::{
+    Affine, Map, conv, conv_back, conv_weights, deconv, deconv_back, deconv_weights, gelu_map,
+    linear, linear_back, linear_weights, plus, scale, sums, times,
+};
 
 /// Random numbers for tests (xorshift).
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
     /// In (-1, 1).
-    pub fn uniform(&mut self) -> f32 {
+    pub(crate) fn uniform(&mut self) -> f32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -15,24 +20,16 @@ impl Rng {
     }
 
     /// Roughly normal, of variance 1.
-    pub fn normal(&mut self) -> f32 {
+    pub(crate) fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.uniform() * 0.5).sum()
     }
 }
 
-/// Maps `[channels][size][size]`.
-type Map = Vec<f64>;
-
 #[derive(Clone)]
-pub struct Generator {
+pub(crate) struct Generator {
     shape: Shape,
     /// All weights end to end, in the kernels' order; values that bf16 holds exactly.
-    pub parameters: Vec<f64>,
-}
-
-struct Affine<'a> {
-    weight: &'a [f64],
-    bias: &'a [f64],
+    pub(crate) parameters: Vec<f64>,
 }
 
 struct Reader<'a>(&'a [f64]);
@@ -49,242 +46,6 @@ impl<'a> Reader<'a> {
             weight: self.take(weight),
             bias: self.take(bias),
         }
-    }
-}
-
-fn erf(x: f64) -> f64 {
-    let a = x.abs();
-    let value = if a < 3.0 {
-        let (mut sum, mut term, mut n) = (a, a, 0.0);
-        while term.abs() > 1e-17 * sum.abs() && n < 200.0 {
-            n += 1.0;
-            term *= -a * a / n;
-            sum += term / (2.0 * n + 1.0);
-        }
-        sum * 2.0 / std::f64::consts::PI.sqrt()
-    } else {
-        let fraction = (1..60).rev().fold(0.0, |f, k| f64::from(k) / 2.0 / (a + f));
-        1.0 - (-a * a).exp() / ((a + fraction) * std::f64::consts::PI.sqrt())
-    };
-    value * x.signum()
-}
-
-fn gelu(x: f64) -> (f64, f64) {
-    let cdf = 0.5 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2));
-    let density = (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
-    (x * cdf, cdf + x * density)
-}
-
-fn gelu_map(map: Map) -> (Map, Map) {
-    map.into_iter().map(gelu).unzip()
-}
-
-/// Stride 1, `[out, in, k, k]`.
-fn conv(x: &[f64], w: &Affine<'_>, [size, ci, co, k, pad]: [usize; 5]) -> Map {
-    let to = size + 2 * pad + 1 - k;
-    let mut y = vec![0.0; co * to * to];
-    for o in 0..co {
-        let own = &mut y[o * to * to..][..to * to];
-        own.fill(w.bias.get(o).copied().unwrap_or(0.0));
-        for i in 0..ci {
-            for ky in 0..k {
-                for kx in 0..k {
-                    let value = w.weight[((o * ci + i) * k + ky) * k + kx];
-                    for r in 0..to {
-                        let Some(sy) = (r + ky).checked_sub(pad).filter(|v| *v < size) else {
-                            continue;
-                        };
-                        for c in 0..to {
-                            if let Some(sx) = (c + kx).checked_sub(pad).filter(|v| *v < size) {
-                                own[r * to + c] += value * x[(i * size + sy) * size + sx];
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    y
-}
-
-/// The gradient in the input of [`conv`] on maps of `size`.
-fn conv_back(g: &[f64], weight: &[f64], [size, ci, co, k, pad]: [usize; 5]) -> Map {
-    let to = size + 2 * pad + 1 - k;
-    let mut x = vec![0.0; ci * size * size];
-    for o in 0..co {
-        for i in 0..ci {
-            for ky in 0..k {
-                for kx in 0..k {
-                    let value = weight[((o * ci + i) * k + ky) * k + kx];
-                    for r in 0..to {
-                        let Some(sy) = (r + ky).checked_sub(pad).filter(|v| *v < size) else {
-                            continue;
-                        };
-                        for c in 0..to {
-                            if let Some(sx) = (c + kx).checked_sub(pad).filter(|v| *v < size) {
-                                x[(i * size + sy) * size + sx] += value * g[(o * to + r) * to + c];
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    x
-}
-
-/// Transposed convolution `[in, out, k, k]`: the gradient of a convolution of stride `s`.
-fn deconv(x: &[f64], weight: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -> Map {
-    let to = (size - 1) * s + k - 2 * pad;
-    let mut y = vec![0.0; co * to * to];
-    for i in 0..ci {
-        for o in 0..co {
-            for ky in 0..k {
-                for kx in 0..k {
-                    let value = weight[((i * co + o) * k + ky) * k + kx];
-                    for r in 0..size {
-                        let Some(ty) = (r * s + ky).checked_sub(pad).filter(|v| *v < to) else {
-                            continue;
-                        };
-                        for c in 0..size {
-                            if let Some(tx) = (c * s + kx).checked_sub(pad).filter(|v| *v < to) {
-                                y[(o * to + ty) * to + tx] += value * x[(i * size + r) * size + c];
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    y
-}
-
-fn deconv_back(g: &[f64], weight: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -> Map {
-    let to = (size - 1) * s + k - 2 * pad;
-    let mut x = vec![0.0; ci * size * size];
-    for i in 0..ci {
-        for o in 0..co {
-            for ky in 0..k {
-                for kx in 0..k {
-                    let value = weight[((i * co + o) * k + ky) * k + kx];
-                    for r in 0..size {
-                        let Some(ty) = (r * s + ky).checked_sub(pad).filter(|v| *v < to) else {
-                            continue;
-                        };
-                        for c in 0..size {
-                            if let Some(tx) = (c * s + kx).checked_sub(pad).filter(|v| *v < to) {
-                                x[(i * size + r) * size + c] += value * g[(o * to + ty) * to + tx];
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-    x
-}
-
-/// The gradient in the weights of [`conv`] and in its bias.
-fn conv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad]: [usize; 5]) -> [Vec<f64>; 2] {
-    let to = size + 2 * pad + 1 - k;
-    let mut w = vec![0.0; co * ci * k * k];
-    for (place, w) in w.iter_mut().enumerate() {
-        let (o, i, ky, kx) = (
-            place / (ci * k * k),
-            place / (k * k) % ci,
-            place / k % k,
-            place % k,
-        );
-        for r in 0..to {
-            let Some(sy) = (r + ky).checked_sub(pad).filter(|v| *v < size) else {
-                continue;
-            };
-            for c in 0..to {
-                if let Some(sx) = (c + kx).checked_sub(pad).filter(|v| *v < size) {
-                    *w += x[(i * size + sy) * size + sx] * g[(o * to + r) * to + c];
-                }
-            }
-        }
-    }
-    [w, sums(g, co)]
-}
-
-fn sums(g: &[f64], channels: usize) -> Vec<f64> {
-    g.chunks(g.len() / channels)
-        .map(|own| own.iter().sum())
-        .collect()
-}
-
-/// The gradient in the weights of [`deconv`].
-fn deconv_weights(x: &[f64], g: &[f64], [size, ci, co, k, pad, s]: [usize; 6]) -> Vec<f64> {
-    let to = (size - 1) * s + k - 2 * pad;
-    let mut w = vec![0.0; ci * co * k * k];
-    for (place, w) in w.iter_mut().enumerate() {
-        let (i, o, ky, kx) = (
-            place / (co * k * k),
-            place / (k * k) % co,
-            place / k % k,
-            place % k,
-        );
-        for r in 0..size {
-            let Some(ty) = (r * s + ky).checked_sub(pad).filter(|v| *v < to) else {
-                continue;
-            };
-            for c in 0..size {
-                if let Some(tx) = (c * s + kx).checked_sub(pad).filter(|v| *v < to) {
-                    *w += x[(i * size + r) * size + c] * g[(o * to + ty) * to + tx];
-                }
-            }
-        }
-    }
-    w
-}
-
-/// The gradient in the weights of [`linear`].
-fn linear_weights(x: &[f64], g: &[f64]) -> Vec<f64> {
-    x.iter()
-        .flat_map(|x| g.iter().map(move |g| x * g))
-        .collect()
-}
-
-/// `[in, out]`
-fn linear(x: &[f64], w: &Affine<'_>, out: usize) -> Vec<f64> {
-    let mut y = vec![0.0; out];
-    y.copy_from_slice(w.bias);
-    for (i, v) in x.iter().enumerate() {
-        for (y, w) in y.iter_mut().zip(&w.weight[i * out..][..out]) {
-            *y += v * w;
-        }
-    }
-    y
-}
-
-fn linear_back(g: &[f64], weight: &[f64]) -> Vec<f64> {
-    let dot = |row: &[f64]| row.iter().zip(g).map(|(w, g)| w * g).sum();
-    weight.chunks(g.len()).map(dot).collect()
-}
-
-fn times(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a * b).collect()
-}
-
-fn plus(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a + b).collect()
-}
-
-fn scale(form: Scale, v: f64) -> (f64, f64) {
-    let soft = v.max(0.0) + (-v.abs()).exp().ln_1p();
-    let logistic = 1.0 / (1.0 + (-v).exp());
-    match form {
-        Scale::SoftplusLogVariance => {
-            let s = (soft.min(10.0) / 2.0).exp();
-            (s, if soft < 10.0 { s * logistic / 2.0 } else { 0.0 })
-        }
-        Scale::LogVariance => {
-            let s = (v.clamp(-10.0, 10.0) / 2.0).exp();
-            (s, if v.abs() < 10.0 { s / 2.0 } else { 0.0 })
-        }
-        Scale::Softplus => (soft + 1e-3, logistic),
     }
 }
 
@@ -345,7 +106,7 @@ impl Block<'_> {
 
 impl Generator {
     /// Weights of a size that keeps activations near 1.
-    pub fn new(shape: Shape, seed: u64) -> Self {
+    pub(crate) fn new(shape: Shape, seed: u64) -> Self {
         let mut rng = Rng(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1);
         let mut parameters = Vec::with_capacity(shape.parameter_count());
         let mut draw = |count: usize, fan_in: usize| {
@@ -380,13 +141,17 @@ impl Generator {
         for _ in 0..shape.refine_blocks {
             block(&mut draw);
         }
+        if shape.doublings == 2 {
+            draw(f * f * 16, f * 4);
+            draw(f, f * 4);
+        }
         draw(f * shape.image_channels * 16, f * 4);
         draw(shape.image_channels, f * 4);
         Self { shape, parameters }
     }
 
     /// Names and places of the parameters' parts.
-    pub fn parts(&self) -> Vec<(String, std::ops::Range<usize>)> {
+    pub(crate) fn parts(&self) -> Vec<(String, std::ops::Range<usize>)> {
         let shape = &self.shape;
         let (f, s) = (shape.features, shape.size);
         let seeds = shape.seed_channels * s * s;
@@ -426,12 +191,16 @@ impl Generator {
         for i in 0..shape.refine_blocks {
             block(&format!("refine {i}"), &mut add);
         }
+        if shape.doublings == 2 {
+            add("doubling".to_owned(), f * f * 16);
+            add("doubling bias".to_owned(), f);
+        }
         add("output".to_owned(), f * shape.image_channels * 16);
         add("output bias".to_owned(), shape.image_channels);
         parts
     }
 
-    pub fn energy_and_gradient(
+    pub(crate) fn energy_and_gradient(
         &self,
         latents: &[f64],
         image: &[f64],
@@ -442,7 +211,7 @@ impl Generator {
     }
 
     /// The gradient of the energy in all weights.
-    pub fn weight_gradient(
+    pub(crate) fn weight_gradient(
         &self,
         latents: &[f64],
         image: &[f64],
@@ -501,6 +270,7 @@ impl Generator {
                 conv2: reader.affine(f * f * 9, f),
             })
             .collect();
+        let doubling = (shape.doublings == 2).then(|| reader.affine(f * f * 16, f));
         let output = reader.affine(f * shape.image_channels * 16, shape.image_channels);
 
         let mut features = vec![0.0; f * s * s];
@@ -537,9 +307,19 @@ impl Generator {
             features = next;
             refined.push(slopes);
         }
-        let shape_out = [s, f, shape.image_channels, 4, 1, 2];
-        let before = deconv(&features, output.weight, shape_out);
-        let pixels = 4 * s * s;
+        let coarse = [s, f, f, 4, 1, 2];
+        let doubled = doubling.as_ref().map(|of| {
+            let map = deconv(&features, of.weight, coarse);
+            let biased = map.iter().enumerate();
+            gelu_map(biased.map(|(j, v)| v + of.bias[j / (4 * s * s)]).collect())
+        });
+        let (last, side) = match &doubled {
+            Some((map, _)) => (map, 2 * s),
+            None => (&features, s),
+        };
+        let shape_out = [side, f, shape.image_channels, 4, 1, 2];
+        let before = deconv(last, output.weight, shape_out);
+        let pixels = 4 * side * side;
         let mut gradient = vec![0.0; before.len()];
         let mut energy: f64 = latents.iter().map(|e| e * e / 2.0).sum();
         for (j, v) in before.iter().enumerate() {
@@ -549,10 +329,18 @@ impl Generator {
             gradient[j] = residual * precision * (1.0 - value * value);
         }
         if let Some(weights) = &mut weights {
-            let own = deconv_weights(&features, &gradient, shape_out);
+            let own = deconv_weights(last, &gradient, shape_out);
             weights.add(&output, [own, sums(&gradient, shape.image_channels)]);
         }
         let mut g = deconv_back(&gradient, output.weight, shape_out);
+        if let (Some(of), Some((_, slope))) = (&doubling, &doubled) {
+            let finer = times(&g, slope);
+            if let Some(weights) = &mut weights {
+                let own = deconv_weights(&features, &finer, coarse);
+                weights.add(of, [own, sums(&finer, f)]);
+            }
+            g = deconv_back(&finer, of.weight, coarse);
+        }
         for (block, slopes) in refine.iter().zip(&refined).rev() {
             g = block.back(&g, slopes, s, f, weights.as_deref_mut());
         }

@@ -7,10 +7,7 @@
 
 use cubecl::{cmma::MmaDefinition, prelude::*};
 
-use super::{
-    conv::{V2, V8},
-    narrow::quarter,
-};
+use super::lanes::{V8, quarter, rows_operand, zeros};
 
 /// Images of a warp's tile.
 pub(super) const IMAGES: usize = 64;
@@ -58,14 +55,7 @@ pub(super) fn heads_forward<E: Float>(
         rows[i] = maps_at as usize + row * stride as usize + head * steps * 4 + lane % 4;
     }
     let weights = weights_at as usize + (head * blocks + block) * steps * 128 + lane;
-    let mut acc = Sequence::<Array<V2<f32>>>::new();
-    #[unroll]
-    for _i in 0..16usize {
-        let mut a = Array::<V2<f32>>::new(2usize);
-        a[0] = Vector::new(0.0f32);
-        a[1] = Vector::new(0.0f32);
-        acc.push(a);
-    }
+    let mut acc = zeros(16usize);
     for k in begin..end {
         let mut b = Sequence::<V8<E>>::new();
         #[unroll]
@@ -125,20 +115,6 @@ pub(super) fn heads_forward<E: Float>(
     }
 }
 
-/// 16 rows and 16 columns of the left factor, from 8 values each of row `lane / 4` and of the row 8
-/// further on; `part`: which four of the eight.
-#[cube]
-fn rows_operand<E: Float>(upper: V8<E>, lower: V8<E>, #[comptime] part: usize) -> Array<V2<E>> {
-    let u = quarter::<E>(upper, part);
-    let l = quarter::<E>(lower, part);
-    let mut out = Array::<V2<E>>::new(4usize);
-    out[0] = u[0];
-    out[1] = l[0];
-    out[2] = u[1];
-    out[3] = l[1];
-    out
-}
-
 /// From gradients of the heads' results to gradients of their maps before GELU.
 ///
 /// Cubes: images / 64, blocks of 32 values / 8. `steps`: a head's outputs / 32; `head_blocks`: blocks
@@ -180,14 +156,7 @@ pub(super) fn heads_back<E: Float>(
         rows[i] = row;
     }
     let weights = weights_at as usize + block * steps * 128 + lane;
-    let mut acc = Sequence::<Array<V2<f32>>>::new();
-    #[unroll]
-    for _i in 0..16usize {
-        let mut a = Array::<V2<f32>>::new(2usize);
-        a[0] = Vector::new(0.0f32);
-        a[1] = Vector::new(0.0f32);
-        acc.push(a);
-    }
+    let mut acc = zeros(16usize);
     for k in 0..steps {
         let mut b = Sequence::<V8<E>>::new();
         #[unroll]

@@ -3,7 +3,10 @@
 
 use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
 
-use super::conv::{Accumulators, PITCH, SIDE, V2, V8};
+use super::{
+    conv::{PITCH, SIDE},
+    lanes::{Accumulators, V2, V8, quarter},
+};
 
 /// Vectors of 8 from one pixel of a narrow tile (16 channels) to the next.
 pub(super) const NARROW_PITCH: usize = 3;
@@ -68,41 +71,20 @@ pub(super) fn widen<E: Float>(
     }
 }
 
-/// Half of a lane's vector as an operand of 8 columns.
-#[cube]
-pub(super) fn quarter<E: Float>(b: V8<E>, #[comptime] which: usize) -> Array<V2<E>> {
-    let mut out = Array::<V2<E>>::new(2usize);
-    #[unroll]
-    for j in 0..2usize {
-        let mut pair = V2::<E>::empty();
-        pair[0] = b[comptime!(which * 4 + j * 2)];
-        pair[1] = b[comptime!(which * 4 + j * 2 + 1)];
-        out[j] = pair;
-    }
-    out
-}
-
-/// From 64 channels to 16, kernel `ks`: the sums of this warp's two rows, as `[row][8 channels]`.
+/// From 64 channels to 16, kernel `ks`: adds to the sums of this warp's two rows, `[row][8 channels]`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn narrow_down<E: Float>(
     def: &MmaDefinition<E, E, f32>,
     tiles: &SharedMemory<V8<E>>,
     weights: &Array<V8<E>>,
+    acc: &mut Accumulators,
     weights_at: usize,
     tile: usize,
     warp: usize,
     lane: usize,
     #[comptime] ks: usize,
-) -> Accumulators {
-    let mut acc = Sequence::<Array<V2<f32>>>::new();
-    #[unroll]
-    for _i in 0..4usize {
-        let mut a = Array::<V2<f32>>::new(2usize);
-        a[0] = Vector::new(0.0f32);
-        a[1] = Vector::new(0.0f32);
-        acc.push(a);
-    }
+) {
     let border = comptime!((5 - ks) / 2);
     let origin = tile + ((warp * 2 + border) * SIDE + lane % 16 + border) * PITCH + lane / 16;
     for dx in 0..ks {
@@ -142,5 +124,4 @@ pub(super) fn narrow_down<E: Float>(
             }
         }
     }
-    acc
 }

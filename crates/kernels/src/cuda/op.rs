@@ -10,6 +10,9 @@ pub(super) const HEAD: u32 = 3;
 pub(super) const PROJECT: u32 = 4;
 pub(super) const PROJECT_BACK: u32 = 5;
 pub(super) const OUTPUT: u32 = 6;
+/// 64 more channels of what `PROJECT` or `OUTPUT` put into the narrow tile.
+pub(super) const WIDEN_SEEDS: u32 = 7;
+pub(super) const WIDEN_IMAGE: u32 = 8;
 
 // Places of the words.
 pub(super) const KIND: usize = 0;
@@ -33,7 +36,7 @@ pub(super) const NEXT_WEIGHTS: usize = 13;
 /// Of heads: vectors from one image to the next, and the first of four blocks of 16 channels.
 pub(super) const STRIDE: usize = 14;
 pub(super) const BLOCK: usize = 15;
-/// Of a convolution: how many times 64 input channels come from global memory, and where from.
+/// How many times 64 input channels come from global memory, and where from.
 pub(super) const CHUNKS: usize = 16;
 pub(super) const CHUNKS_AT: usize = 17;
 /// Of projections: sizes of the layer, and of it rounded up to 32; its first column.
@@ -64,6 +67,8 @@ pub(super) const IMAGE_TO: usize = 33;
 pub(super) const LATENTS_TO: usize = 34;
 pub(super) const SEEDS_TO: usize = 35;
 pub(super) const SEED_GRADIENT_TO: usize = 36;
+/// A second map to add.
+pub(super) const ADD_MORE: usize = 37;
 
 // Flags.
 pub(super) const HAS_BIAS: u32 = 1;
@@ -79,6 +84,13 @@ pub(super) const GIVEN: u32 = 256;
 pub(super) const STORES_DUAL: u32 = 512;
 /// Keeps what the gradients of the weights need beside maps.
 pub(super) const KEEPS: u32 = 1024;
+/// The chunks that are read are whole maps, not a head's.
+pub(super) const MAPS: u32 = 2048;
+pub(super) const ADDS_MORE: u32 = 4096;
+/// With `DUALS`: also to the second tile.
+pub(super) const WRITES_DUAL: u32 = 8192;
+/// The sums are the image before tanh, in the four by four pixels that each pixel becomes.
+pub(super) const IMAGE: u32 = 16384;
 
 /// Vectors of 8 in a stored map: 16 rows, 4 blocks of channels, 32 lanes.
 pub(super) const MAP: usize = 2048;

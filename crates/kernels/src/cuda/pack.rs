@@ -2,11 +2,19 @@
 
 use super::{
     gather::NOTHING,
-    shape::{FEATURES, Shape},
+    shape::{CHANNELS, Shape},
 };
 
-/// Rows of 256 weights in a packed 5x5 convolution; the ring takes 20 at a time.
+/// Rows of 256 weights in a packed convolution of 64 to 64 channels, 5x5 and 3x3; the ring takes a
+/// twentieth or a twelfth at a time.
 pub(super) const ROWS5: u32 = 400;
+pub(super) const ROWS3: u32 = 144;
+/// Vectors of 8 in a projection's transposed convolution to 64 channels, and back.
+pub(super) const UP5: u32 = 10 * 4 * 32;
+pub(super) const DOWN5: usize = 100 * 32;
+/// Vectors of 8 in the output's from 64 channels, and back.
+pub(super) const DOWN3: usize = 36 * 32;
+pub(super) const UP3: u32 = 9 * 4 * 32;
 
 /// The sources of all packed weights; places of kernels' operands are given in the units they use.
 pub(super) struct Packing<'a> {
@@ -54,13 +62,12 @@ impl<'a> Packing<'a> {
         }
     }
 
-    /// A convolution for the ring; `source(out, in, dy, dx)`. Returns its first row.
+    /// A convolution of 64 to 64 channels for the ring; `source(out, in, dy, dx)`.
     fn ring_convolution(
         &mut self,
         kernel: usize,
         source: impl Fn(usize, usize, usize, usize) -> Option<usize>,
-    ) -> u32 {
-        let row = (self.ring.len() / 256) as u32;
+    ) {
         for dx in 0..kernel {
             for k in 0..4 {
                 for dy in 0..kernel {
@@ -74,30 +81,41 @@ impl<'a> Packing<'a> {
                 }
             }
         }
+    }
+
+    /// Convolutions between blocks of 64 channels, those to the same block one after the other.
+    fn ring_convolutions(
+        &mut self,
+        kernel: usize,
+        [to, from]: [usize; 2],
+        source: impl Fn(usize, usize, usize, usize) -> Option<usize>,
+    ) -> u32 {
+        let row = (self.ring.len() / 256) as u32;
+        for out in (0..to).map(|block| block * CHANNELS) {
+            for input in (0..from).map(|block| block * CHANNELS) {
+                self.ring_convolution(kernel, |o, i, dy, dx| source(out + o, input + i, dy, dx));
+            }
+        }
         row
     }
 
     /// `[features, features, k, k]`, and the same for gradients.
     pub(super) fn convolution(&mut self, weight: usize, kernel: usize) -> [u32; 2] {
-        let f = self.shape.features;
+        let (f, both) = (self.shape.features, [self.shape.blocks(); 2]);
         let at = |out: usize, input: usize, dy: usize, dx: usize| {
             (out < f && input < f)
                 .then_some(weight + ((out * f + input) * kernel + dy) * kernel + dx)
         };
-        let forward = self.ring_convolution(kernel, at);
+        let forward = self.ring_convolutions(kernel, both, at);
         let last = kernel - 1;
-        let back = self.ring_convolution(kernel, |out, input, dy, dx| {
+        let back = self.ring_convolutions(kernel, both, |out, input, dy, dx| {
             at(input, out, last - dy, last - dx)
         });
         [forward, back]
     }
 
     /// Both heads' convolutions, side by side: 64 channels after the other, forward then for gradients.
-    pub(super) fn head_convolutions(
-        &mut self,
-        weights: [usize; 2],
-        channels: usize,
-    ) -> [Vec<u32>; 2] {
+    pub(super) fn head_convolutions(&mut self, weights: [usize; 2], channels: usize) -> [u32; 2] {
         let f = self.shape.features;
         let padded = padded_channels(channels);
         let at = |channel: usize, feature: usize, dy: usize, dx: usize| {
@@ -105,19 +123,60 @@ impl<'a> Packing<'a> {
             (head < 2 && c < channels && feature < f)
                 .then(|| weights[head] + ((c * f + feature) * 5 + dy) * 5 + dx)
         };
-        let passes = head_blocks(channels) / 4;
-        let forward = (0..passes)
-            .map(|pass| {
-                self.ring_convolution(5, |out, input, dy, dx| at(pass * 64 + out, input, dy, dx))
-            })
-            .collect();
-        let back = (0..passes)
-            .map(|pass| {
-                self.ring_convolution(5, |out, input, dy, dx| {
-                    at(pass * 64 + input, out, 4 - dy, 4 - dx)
-                })
-            })
-            .collect();
+        let (passes, blocks) = (head_blocks(channels) / 4, self.shape.blocks());
+        let forward = self.ring_convolutions(5, [passes, blocks], at);
+        let back = self.ring_convolutions(5, [blocks, passes], |out, input, dy, dx| {
+            at(input, out, 4 - dy, 4 - dx)
+        });
+        [forward, back]
+    }
+
+    /// The first of two transposed convolutions `[features, features, 4, 4]`: to the four pixels that
+    /// each pixel becomes (four maps), and for gradients.
+    pub(super) fn doubling(&mut self, weight: usize) -> [u32; 2] {
+        let (f, blocks) = (self.shape.features, self.shape.blocks());
+        let width = blocks * CHANNELS;
+        let at = |input: usize, out: usize, ky: Option<usize>, kx: Option<usize>| {
+            let (ky, kx) = (ky?, kx?);
+            (input < f && out < f && ky < 4 && kx < 4)
+                .then(|| weight + ((input * f + out) * 4 + ky) * 4 + kx)
+        };
+        let forward = self.ring_convolutions(3, [4 * blocks, blocks], |out, input, dy, dx| {
+            let [ky, kx] = [(out / width / 2, dy), (out / width % 2, dx)]
+                .map(|(a, d)| (a + 3).checked_sub(2 * d));
+            at(input, out % width, ky, kx)
+        });
+        let back = self.ring_convolutions(3, [blocks, 4 * blocks], |out, input, dy, dx| {
+            let [ky, kx] = [(input / width / 2, dy), (input / width % 2, dx)]
+                .map(|(a, d)| (2 * d + a).checked_sub(1));
+            at(out, input % width, ky, kx)
+        });
+        [forward, back]
+    }
+
+    /// The second of two, `[features, channels, 4, 4]`: from the four maps of the first to the four by
+    /// four pixels that each pixel becomes (16 times four channels), and for gradients.
+    pub(super) fn image(&mut self, weight: usize) -> [u32; 2] {
+        let (f, channels) = (self.shape.features, self.shape.image_channels);
+        let blocks = self.shape.blocks();
+        let width = blocks * CHANNELS;
+        let at = |feature: usize, column: usize, ky: Option<usize>, kx: Option<usize>| {
+            let (c, ky, kx) = (column % 4, ky?, kx?);
+            (feature < f && c < channels && ky < 4 && kx < 4)
+                .then(|| weight + ((feature * channels + c) * 4 + ky) * 4 + kx)
+        };
+        let forward = self.ring_convolutions(3, [1, 4 * blocks], |column, input, dy, dx| {
+            let (fine, of) = ([column / 16, column / 4 % 4], input / width);
+            let ky = (fine[0] + 5).checked_sub(4 * dy + of / 2 * 2);
+            let kx = (fine[1] + 5).checked_sub(4 * dx + of % 2 * 2);
+            at(input % width, column, ky, kx)
+        });
+        let back = self.ring_convolutions(3, [4 * blocks, 1], |out, column, dy, dx| {
+            let (fine, of) = ([column / 16, column / 4 % 4], out / width);
+            let ky = (fine[0] + 4 * dy).checked_sub(3 + of / 2 * 2);
+            let kx = (fine[1] + 4 * dx).checked_sub(3 + of % 2 * 2);
+            at(out % width, column, ky, kx)
+        });
         [forward, back]
     }
 
@@ -143,6 +202,15 @@ impl<'a> Packing<'a> {
         vector
     }
 
+    /// Packs something for every 64 feature channels, told the first of them.
+    fn each_block(&mut self, pack: impl Fn(&mut Self, usize) -> u32) -> u32 {
+        let first = (self.direct.len() / 8) as u32;
+        for block in 0..self.shape.blocks() {
+            pack(self, block * CHANNELS);
+        }
+        first
+    }
+
     /// A projection's transposed convolution `[seeds, features, 5, 5]`: forward, where four
     /// neighbouring pixels' seeds make 16 inputs, and for gradients.
     pub(super) fn projection(&mut self, weight: usize) -> [u32; 2] {
@@ -151,14 +219,18 @@ impl<'a> Packing<'a> {
             (seed < seeds && feature < f && x < 5)
                 .then(|| weight + ((seed * f + feature) * 5 + y) * 5 + x)
         };
-        let forward = self.operands(10, 4, |tap, input, out| {
-            let dx = tap % 2 * 4 + input / 4;
-            let x = 4usize.checked_sub(dx)?;
-            at(input % 4, out, 4 - tap / 2, x)
+        let forward = self.each_block(|packing, first| {
+            packing.operands(10, 4, |tap, input, out| {
+                let dx = tap % 2 * 4 + input / 4;
+                let x = 4usize.checked_sub(dx)?;
+                at(input % 4, first + out, 4 - tap / 2, x)
+            })
         });
-        let back = self.operands(100, 1, |step, input, out| {
-            let (dx, k, dy) = (step / 20, step / 5 % 4, step % 5);
-            at(out, k * 16 + input, dy, dx)
+        let back = self.each_block(|packing, first| {
+            packing.operands(100, 1, |step, input, out| {
+                let (dx, k, dy) = (step / 20, step / 5 % 4, step % 5);
+                at(out, first + k * 16 + input, dy, dx)
+            })
         });
         [forward, back]
     }
@@ -172,25 +244,29 @@ impl<'a> Packing<'a> {
             (feature < f && c < channels && ky < 4 && kx < 4)
                 .then(|| weight + ((feature * channels + c) * 4 + ky) * 4 + kx)
         };
-        let forward = self.operands(36, 1, |step, input, out| {
-            let (dx, k, dy) = (step / 12, step / 3 % 4, step % 3);
-            let (a, b) = (out / 8, out / 4 % 2);
-            at(
-                k * 16 + input,
-                out,
-                (a + 3).checked_sub(2 * dy),
-                (b + 3).checked_sub(2 * dx),
-            )
+        let forward = self.each_block(|packing, first| {
+            packing.operands(36, 1, |step, input, out| {
+                let (dx, k, dy) = (step / 12, step / 3 % 4, step % 3);
+                let (a, b) = (out / 8, out / 4 % 2);
+                at(
+                    first + k * 16 + input,
+                    out,
+                    (a + 3).checked_sub(2 * dy),
+                    (b + 3).checked_sub(2 * dx),
+                )
+            })
         });
-        let back = self.operands(9, 4, |tap, input, out| {
-            let (dy, dx) = (tap / 3, tap % 3);
-            let (a, b) = (input / 8, input / 4 % 2);
-            at(
-                out,
-                input,
-                (2 * dy + a).checked_sub(1),
-                (2 * dx + b).checked_sub(1),
-            )
+        let back = self.each_block(|packing, first| {
+            packing.operands(9, 4, |tap, input, out| {
+                let (dy, dx) = (tap / 3, tap % 3);
+                let (a, b) = (input / 8, input / 4 % 2);
+                at(
+                    first + out,
+                    input,
+                    (2 * dy + a).checked_sub(1),
+                    (2 * dx + b).checked_sub(1),
+                )
+            })
         });
         [forward, back]
     }
@@ -287,7 +363,16 @@ impl<'a> Packing<'a> {
 
     /// As many as a map has channels.
     pub(super) fn feature_biases(&mut self, source: usize) -> u32 {
-        self.biases(source, self.shape.features, FEATURES)
+        self.biases(source, self.shape.features, self.shape.blocks() * CHANNELS)
+    }
+
+    /// Of the image's channels: four for each of the pixels that one becomes.
+    pub(super) fn image_biases(&mut self, source: usize) -> u32 {
+        let first = self.bias.len() as u32;
+        for _ in 0..16 {
+            self.biases(source, self.shape.image_channels, 4);
+        }
+        first
     }
 
     /// Biases of both heads' convolutions, 64 for each pass.

@@ -1,32 +1,43 @@
 //! The kernel that runs programs: one cube, one image.
 //!
 //! A Langevin step is a list of operations ([`super::op`]); a launch runs some of them one after the
-//! other, with the feature maps in two tiles of shared memory.
+//! other, with the feature maps in two tiles of shared memory. Maps that do not fit there (of more than
+//! 64 channels, or of 32 by 32 pixels) come from global memory, 64 channels at a time.
+
+mod chunks;
+mod epilogue;
+mod image;
+mod latents;
 
 use cubecl::{
     cmma::MmaDefinition,
-    ir::MatrixIdent,
     prelude::{barrier::Barrier, *},
 };
 
-use super::{
-    conv::{
-        Fragments, PITCH, Rows, SIDE, SLOT, TILE, V2, V8, WARPS, convolve, finish, gelu_with_slope,
-        pairs, prefetch, whole, zero_accumulators,
-    },
-    narrow::{NARROW_PITCH, NARROW_TILE, narrow_down, widen},
-    noise::normal,
-    op,
+use self::{
+    chunks::{convolve_chunks, load_head_map, narrow_chunks},
+    epilogue::{Fragments, finish, load_biases},
+    image::{image_gradient, write_energy},
+    latents::{make_seeds, pull_latents},
 };
+use super::{
+    conv::{PITCH, Rows, SIDE, SLOT, TILE, WARPS, convolve, prefetch},
+    lanes::{V8, zeros},
+    narrow::{NARROW_PITCH, NARROW_TILE, narrow_down, widen},
+    op,
+    pack::ROWS5,
+};
+
+pub(super) use self::latents::spread_seeds;
 
 pub(super) const THREADS: usize = 32 * WARPS as usize;
 
-/// Runs operations `begin` to `end` of the program on every image.
+/// Runs operations `begin` to `end` of the listing on every image.
 ///
 /// `weights5`, `weights3`: the same packed weights, in tiles for 5x5 and 3x3; `packed`: weights that
 /// are read directly; `store`: maps as the lanes hold them; `state`: latents and other numbers in
 /// float32; `pull`: gradients of the heads' results; `step`: which of the chain; `mode`: what becomes
-/// of the gradient.
+/// of the gradient; `wide`: whether operations may read maps from global memory.
 #[cube(launch_unchecked, fast_math = FastMath::all())]
 #[allow(clippy::too_many_arguments)]
 pub(super) fn run_program<E: Float>(
@@ -44,7 +55,7 @@ pub(super) fn run_program<E: Float>(
     steps: &Array<f32>,
     energies: &mut Array<f32>,
     gradients: &mut Array<f32>,
-    program: &Array<u32>,
+    listing: &Array<u32>,
     control: &Array<u32>,
     begin: u32,
     end: u32,
@@ -53,6 +64,7 @@ pub(super) fn run_program<E: Float>(
     step: u32,
     mode: u32,
     precision: f32,
+    #[comptime] wide: bool,
 ) {
     let mut ring = SharedMemory::<V8<E>>::new_aligned(comptime!(SLOT * 4), 128usize);
     let mut tiles = SharedMemory::<V8<E>>::new_aligned(comptime!(TILE * 2), 128usize);
@@ -60,6 +72,9 @@ pub(super) fn run_program<E: Float>(
     let mut seeds = SharedMemory::<f32>::new_aligned(1024usize, 128usize);
     let mut vector = SharedMemory::<f32>::new_aligned(1024usize, 128usize);
     let mut sums = SharedMemory::<f32>::new_aligned(32usize, 128usize);
+    // The present operation's words, and the next one's.
+    let mut program = SharedMemory::<u32>::new_aligned(comptime!(2 * op::WORDS), 128usize);
+    let mut squares = Array::<f32>::new(1usize);
 
     let tid = UNIT_POS as usize;
     let lane = UNIT_POS_PLANE as usize;
@@ -68,7 +83,6 @@ pub(super) fn run_program<E: Float>(
     let group = warp / 2;
     let half = warp % 2;
     let image = CUBE_POS;
-    let size = control[op::SIZE] as usize;
     let dim = control[op::LATENTS] as usize;
 
     let mut full = Sequence::<Shared<Barrier>>::new();
@@ -103,148 +117,178 @@ pub(super) fn run_program<E: Float>(
         tiles[i] = zero;
         i += THREADS;
     }
+    if tid < op::WORDS {
+        let first = begin as usize;
+        program[first % 2 * op::WORDS + tid] = listing[first * op::WORDS + tid];
+    }
     sync_cube();
 
     let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
-    let lane_pixel = lane % 16;
-    let lane_side = lane / 16;
-    let origin5 = (group * 4 * SIDE + lane_pixel) * PITCH + lane_side;
-    let origin3 = origin5 + comptime!((SIDE + 1) * PITCH);
-    let origin_head = ((group * 3 + 2) * SIDE + lane_pixel + 2) * PITCH + lane_side;
-    let origin_narrow = (group * 4 * SIDE + lane_pixel) * NARROW_PITCH + lane_side;
+    let origin5 = origin(group * 4, 0usize, lane);
+    let origin3 = origin(group * 4 + 1, 1usize, lane);
+    let origin_head = origin(group * 3 + 2, 2usize, lane);
+    let origin_narrow = (group * 4 * SIDE + lane % 16) * NARROW_PITCH + lane / 16;
     let mut round = 0u32;
 
     for number in begin..end {
-        let at = number as usize * op::WORDS;
+        let at = number as usize % 2 * op::WORDS;
+        // On its way while this operation runs.
+        let after = number as usize + 1;
+        let mut upcoming = 0u32;
+        if tid < op::WORDS && after < end as usize {
+            upcoming = listing[after * op::WORDS + tid];
+        }
         let kind = program[at + op::KIND];
         let from = program[at + op::FROM_TILE] as usize * TILE;
         let weights_at = program[at + op::WEIGHTS];
         if kind == op::PROJECT_BACK {
-            let sums_down = narrow_down::<E>(
-                &def,
-                &tiles,
+            let mut down = zeros(4usize);
+            if comptime!(wide) {
+                narrow_chunks::<E>(
+                    &def, &mut tiles, store, packed, &mut down, &program, at, image, warp, lane,
+                    5usize,
+                );
+            } else {
+                narrow_down::<E>(
+                    &def,
+                    &tiles,
+                    packed,
+                    &mut down,
+                    weights_at as usize,
+                    from,
+                    warp,
+                    lane,
+                    5usize,
+                );
+            }
+            pull_latents::<E>(
+                &down,
                 packed,
-                weights_at as usize,
-                from,
-                warp,
-                lane,
-                5usize,
+                state,
+                latents,
+                pull,
+                noise,
+                steps,
+                gradients,
+                &mut vector,
+                &mut seeds,
+                &program,
+                control,
+                at,
+                dim,
+                image,
+                step,
+                mode,
+                tid,
             );
-            let slopes = program[at + op::SEED_SLOPE] as usize + image * 1024;
-            if lane % 4 < 2 {
-                #[unroll]
-                for i in 0..2usize {
-                    let a = sums_down.index(comptime!(i * 2));
-                    #[unroll]
-                    for q in 0..2usize {
-                        let pair = a[q];
-                        let pixel = (warp * 2 + i) * 16 + lane / 4 + comptime!(q * 8);
-                        let o = pixel * 4 + (lane % 4) * 2;
-                        let first = pair[0] * state[slopes + o];
-                        let second = pair[1] * state[slopes + o + 1];
-                        seeds[o] = first;
-                        seeds[o + 1] = second;
-                        if program[at + op::FLAGS] & op::KEEPS != 0 {
-                            let to = program[at + op::SEED_GRADIENT_TO] as usize + image * 1024 + o;
-                            state[to] = first;
-                            state[to + 1] = second;
-                        }
-                    }
-                }
-            }
-            sync_cube();
-            let mut own = Array::<f32>::new(32usize);
-            #[unroll]
-            for i in 0..4usize {
-                #[unroll]
-                for j in 0..8usize {
-                    own[comptime!(i * 8 + j)] = seeds[(lane + comptime!(i * 32)) * 8 + j];
-                }
-            }
-            let size_of_layer = program[at + op::DIM] as usize;
-            let linear = program[at + op::LINEAR] as usize;
-            // Four rows at once, to wait for their weights once.
-            let mut row = warp;
-            while row < size_of_layer {
-                let mut loaded = Sequence::<V8<E>>::new();
-                #[unroll]
-                for u in 0..4usize {
-                    let mut of = row + comptime!(u * 8);
-                    if of >= size_of_layer {
-                        of = row;
-                    }
-                    #[unroll]
-                    for i in 0..4usize {
-                        loaded.push(packed[linear + of * 128 + lane + comptime!(i * 32)]);
-                    }
-                }
-                #[unroll]
-                for u in 0..4usize {
-                    let mut sum = 0.0f32;
-                    #[unroll]
-                    for i in 0..4usize {
-                        let w = *loaded.index(comptime!(u * 4 + i));
-                        #[unroll]
-                        for j in 0..8usize {
-                            sum += f32::cast_from(w[j]) * own[comptime!(i * 8 + j)];
-                        }
-                    }
-                    let total = plane_sum(sum);
-                    let of = row + comptime!(u * 8);
-                    if lane == 0 && of < size_of_layer {
-                        vector[of] = total;
-                    }
-                }
-                row += 32;
-            }
-            sync_cube();
-            let padded = program[at + op::PADDED] as usize;
-            let column = program[at + op::COLUMN] as usize;
-            let given = program[at + op::FLAGS] & op::GIVEN;
-            let mut j = tid;
-            while j < size_of_layer {
-                let pulled = vector[j];
-                let place = image * dim + column + j;
-                let e = latents[place];
-                let mut gradient = pulled + e;
-                if given != 0 {
-                    let own = image * padded + j;
-                    let scale = state[program[at + op::SCALE] as usize + own];
-                    let bend = state[program[at + op::BEND] as usize + own];
-                    gradient = pulled * scale + e;
-                    let to = program[at + op::PULL] as usize + image * padded * 2 + j;
-                    pull[to] = E::cast_from(pulled);
-                    pull[to + padded] = E::cast_from(pulled * bend);
-                }
-                if mode == op::KEEP_GRADIENT || mode == op::WEIGHTED {
-                    gradients[place] = gradient;
-                }
-                if mode < op::KEEP_GRADIENT {
-                    let of_step = (step as usize * dim + column + j) * 2;
-                    let mut moved = e - steps[of_step] * gradient;
-                    if mode == op::KEYED_NOISE {
-                        let n = normal(
-                            place as u32,
-                            step,
-                            control[op::NOISE],
-                            control[op::NOISE + 1],
-                            control[op::NOISE + 2],
-                            control[op::NOISE + 3],
-                        );
-                        moved += steps[of_step + 1] * n;
-                    }
-                    if mode == op::GIVEN_NOISE {
-                        let n = noise[step as usize * CUBE_COUNT * dim + place];
-                        moved += steps[of_step + 1] * n;
-                    }
-                    latents[place] = moved;
-                }
-                j += THREADS;
-            }
-            sync_cube();
         } else {
-            let mut acc = zero_accumulators();
-            if kind == op::HEAD {
+            // Loaded here, they are there when the sums are.
+            let biases = load_biases(bias, &program, at, half, lane);
+            let mut acc = zeros(16usize);
+            let mut weight = precision;
+            if mode == op::WEIGHTED {
+                weight = precision * noise[image];
+            }
+            squares[0] = 0.0;
+            if kind == op::PROJECT {
+                make_seeds::<E>(
+                    packed,
+                    bias,
+                    state,
+                    latents,
+                    &mut vector,
+                    &mut seeds,
+                    &mut narrow,
+                    &program,
+                    at,
+                    dim,
+                    image,
+                    tid,
+                );
+            }
+            if kind == op::OUTPUT {
+                let mut i = tid;
+                while i < NARROW_TILE {
+                    narrow[i] = zero;
+                    i += THREADS;
+                }
+                let mut down = zeros(4usize);
+                if comptime!(wide) {
+                    narrow_chunks::<E>(
+                        &def, &mut tiles, store, packed, &mut down, &program, at, image, warp,
+                        lane, 3usize,
+                    );
+                } else {
+                    narrow_down::<E>(
+                        &def,
+                        &tiles,
+                        packed,
+                        &mut down,
+                        weights_at as usize,
+                        from,
+                        warp,
+                        lane,
+                        3usize,
+                    );
+                }
+                sync_cube();
+                image_gradient::<E>(
+                    &def,
+                    &down,
+                    &mut narrow,
+                    bias,
+                    store,
+                    images,
+                    mask,
+                    gradients,
+                    &mut squares,
+                    &program,
+                    control,
+                    at,
+                    image,
+                    mode,
+                    weight,
+                    warp,
+                    lane,
+                );
+                write_energy(
+                    squares[0], latents, energies, &mut sums, dim, image, step, precision, THREADS,
+                );
+            }
+            if kind == op::PROJECT || kind == op::WIDEN_SEEDS {
+                widen::<E>(
+                    &def,
+                    &narrow,
+                    packed,
+                    &mut acc,
+                    weights_at as usize,
+                    origin_narrow,
+                    half,
+                    lane,
+                    5usize,
+                    2usize,
+                    4usize,
+                );
+            } else if kind == op::OUTPUT || kind == op::WIDEN_IMAGE {
+                widen::<E>(
+                    &def,
+                    &narrow,
+                    packed,
+                    &mut acc,
+                    program[at + op::WEIGHTS2] as usize,
+                    origin_narrow,
+                    half,
+                    lane,
+                    3usize,
+                    3usize,
+                    1usize,
+                );
+            } else if comptime!(wide) {
+                round = convolve_chunks::<E>(
+                    &def, weights5, weights3, &full, &empty, &mut ring, &mut tiles, store,
+                    &mut acc, &program, at, image, warp, lane, round,
+                );
+            } else if kind == op::HEAD {
                 convolve::<E>(
                     &def,
                     weights5,
@@ -274,41 +318,17 @@ pub(super) fn run_program<E: Float>(
                     if chunks != 0 {
                         // The other tile has been left by all warps two barriers ago.
                         tile = (chunk % 2) as usize * TILE;
-                        let stride = program[at + op::STRIDE] as usize;
-                        let chunk_at = program[at + op::CHUNKS_AT] as usize + image * stride;
-                        let mut loaded = Sequence::<V8<E>>::new();
-                        #[unroll]
-                        for i in 0..6usize {
-                            // Six of 48 fragments: the chunk is as contiguous as they are.
-                            let fragment = chunk as usize * 48 + warp + comptime!(i * 8);
-                            loaded.push(store[chunk_at + fragment * 32 + lane]);
-                        }
-                        #[unroll]
-                        for i in 0..6usize {
-                            let fragment = warp + comptime!(i * 8);
-                            let block = fragment / 12;
-                            let y = fragment % 12;
-                            let v = *loaded.index(i);
-                            let mut out = Array::<V2<E>>::new(4usize);
-                            #[unroll]
-                            for p in 0..4usize {
-                                let mut pair = V2::<E>::empty();
-                                pair[0] = v[comptime!(p * 2)];
-                                pair[1] = v[comptime!(p * 2 + 1)];
-                                out[p] = pair;
-                            }
-                            let o = tile
-                                + ((y + 4) * SIDE + lane_pixel + 4) * PITCH
-                                + block * 2
-                                + lane_side;
-                            def.store_matrix(
-                                &mut tiles.slice_mut(o, o + 1),
-                                &out,
-                                MatrixIdent::Accumulator,
-                                4usize,
-                                false,
-                            );
-                        }
+                        let map = image * program[at + op::STRIDE] as usize;
+                        load_head_map::<E>(
+                            &def,
+                            store,
+                            &mut tiles,
+                            program[at + op::CHUNKS_AT] as usize + map,
+                            chunk,
+                            tile,
+                            warp,
+                            lane,
+                        );
                         sync_cube();
                         // After the first chunk, the ring is free here.
                         if UNIT_POS == 0 && chunk != 0 {
@@ -318,7 +338,7 @@ pub(super) fn run_program<E: Float>(
                                 weights3,
                                 &mut ring,
                                 5u32,
-                                weights_at + chunk * 400,
+                                weights_at + chunk * ROWS5,
                             );
                         }
                     }
@@ -335,7 +355,7 @@ pub(super) fn run_program<E: Float>(
                             tile + origin5,
                             half,
                             lane,
-                            weights_at + chunk * 400,
+                            weights_at + chunk * ROWS5,
                             round,
                             5usize,
                             4usize,
@@ -353,7 +373,7 @@ pub(super) fn run_program<E: Float>(
                             tile + origin5,
                             half,
                             lane,
-                            weights_at + chunk * 400,
+                            weights_at + chunk * ROWS5,
                             round,
                             5usize,
                             4usize,
@@ -371,7 +391,7 @@ pub(super) fn run_program<E: Float>(
                             tile + origin5,
                             half,
                             lane,
-                            weights_at + chunk * 400,
+                            weights_at + chunk * ROWS5,
                             round,
                             5usize,
                             4usize,
@@ -380,7 +400,7 @@ pub(super) fn run_program<E: Float>(
                     }
                     round += 5;
                 }
-            } else if kind == op::CONV3 {
+            } else {
                 convolve::<E>(
                     &def,
                     weights3,
@@ -399,223 +419,6 @@ pub(super) fn run_program<E: Float>(
                     Rows::KERNEL3,
                 );
                 round += 3;
-            } else if kind == op::PROJECT {
-                let size_of_layer = program[at + op::DIM] as usize;
-                let padded = program[at + op::PADDED] as usize;
-                let column = program[at + op::COLUMN] as usize;
-                let given = program[at + op::FLAGS] & op::GIVEN;
-                let mut j = tid;
-                while j < padded {
-                    let mut z = 0.0f32;
-                    if j < size_of_layer {
-                        let e = latents[image * dim + column + j];
-                        z = e;
-                        if given != 0 {
-                            let head_bias = program[at + op::HEAD_BIAS] as usize + j;
-                            let mut mean = bias[head_bias];
-                            let mut raw = bias[head_bias + padded];
-                            let parts = program[at + op::PARTS] as usize;
-                            let first =
-                                program[at + op::PARTS_AT] as usize + image * padded * 2 + j;
-                            for eight in 0..parts.div_ceil(8usize) {
-                                #[unroll]
-                                for u in 0..8usize {
-                                    let part = eight * 8 + u;
-                                    let mut sums = Array::<f32>::new(2usize);
-                                    sums[0] = 0.0;
-                                    sums[1] = 0.0;
-                                    if part < parts {
-                                        let o = first + part * CUBE_COUNT * padded * 2;
-                                        sums[0] = state[o];
-                                        sums[1] = state[o + padded];
-                                    }
-                                    mean += sums[0];
-                                    raw += sums[1];
-                                }
-                            }
-                            let (scale, slope) = scale_with_slope(raw, program[at + op::FORM]);
-                            z = mean + scale * e;
-                            let own = image * padded + j;
-                            let scale_at = program[at + op::SCALE] as usize + own;
-                            let bend_at = program[at + op::BEND] as usize + own;
-                            state[scale_at] = scale;
-                            state[bend_at] = slope * e;
-                        }
-                    }
-                    vector[j] = z;
-                    if program[at + op::FLAGS] & op::KEEPS != 0 {
-                        let to = program[at + op::LATENTS_TO] as usize + image * padded + j;
-                        state[to] = z;
-                    }
-                    j += THREADS;
-                }
-                sync_cube();
-                // Four channels of one pixel a thread.
-                let linear = program[at + op::LINEAR] as usize + tid;
-                let linear_bias = program[at + op::LINEAR_BIAS] as usize + tid * 4;
-                let mut seed = Array::<f32>::new(4usize);
-                #[unroll]
-                for c in 0..4usize {
-                    seed[c] = bias[linear_bias + c];
-                }
-                for k in 0..padded / 32 {
-                    let mut loaded = Sequence::<V8<E>>::new();
-                    #[unroll]
-                    for u in 0..16usize {
-                        loaded.push(packed[linear + (k * 16 + u) * 256]);
-                    }
-                    #[unroll]
-                    for u in 0..16usize {
-                        let two = k * 16 + u;
-                        let w = *loaded.index(u);
-                        let z0 = vector[two * 2];
-                        let z1 = vector[two * 2 + 1];
-                        #[unroll]
-                        for c in 0..4usize {
-                            seed[c] += f32::cast_from(w[c]) * z0;
-                            seed[c] += f32::cast_from(w[comptime!(c + 4)]) * z1;
-                        }
-                    }
-                }
-                let slopes = program[at + op::SEED_SLOPE] as usize + image * 1024 + tid * 4;
-                #[unroll]
-                for c in 0..4usize {
-                    let (value, slope) = gelu_with_slope(seed[c]);
-                    seeds[tid * 4 + c] = value;
-                    state[slopes + c] = slope;
-                    if program[at + op::FLAGS] & op::KEEPS != 0 {
-                        let to = program[at + op::SEEDS_TO] as usize + image * 1024 + tid * 4 + c;
-                        state[to] = value;
-                    }
-                }
-                sync_cube();
-                spread_seeds::<E>(&seeds, &mut narrow, tid);
-                sync_cube();
-                widen::<E>(
-                    &def,
-                    &narrow,
-                    packed,
-                    &mut acc,
-                    weights_at as usize,
-                    origin_narrow,
-                    half,
-                    lane,
-                    5usize,
-                    2usize,
-                    4usize,
-                );
-            } else {
-                // OUTPUT
-                let mut i = tid;
-                while i < NARROW_TILE {
-                    narrow[i] = zero;
-                    i += THREADS;
-                }
-                let to_image = narrow_down::<E>(
-                    &def,
-                    &tiles,
-                    packed,
-                    weights_at as usize,
-                    from,
-                    warp,
-                    lane,
-                    3usize,
-                );
-                sync_cube();
-                let channels = control[op::CHANNELS] as usize;
-                let masked = control[op::MASKED];
-                let bias_at = program[at + op::BIAS] as usize;
-                let mut local = 0.0f32;
-                let mut weight = precision;
-                if mode == op::WEIGHTED {
-                    weight = precision * noise[image];
-                }
-                #[unroll]
-                for i in 0..2usize {
-                    let y = warp * 2 + i;
-                    let mut v = Array::<f32>::new(8usize);
-                    #[unroll]
-                    for h in 0..2usize {
-                        let a = to_image.index(comptime!(i * 2 + h));
-                        #[unroll]
-                        for q in 0..2usize {
-                            let pair = a[q];
-                            let x = lane / 4 + comptime!(q * 8);
-                            #[unroll]
-                            for e in 0..2usize {
-                                // Column 8 a + 4 b + c: channel c of pixel (2 y + a, 2 x + b).
-                                let c = (lane % 2) * 2 + e;
-                                let b = (lane % 4) / 2;
-                                let mut gradient = 0.0f32;
-                                if c < channels && x < size && y < size {
-                                    let o =
-                                        ((image * channels + c) * size * 2 + y * 2 + h) * size * 2
-                                            + x * 2
-                                            + b;
-                                    let before = pair[e] + bias[bias_at + c];
-                                    let value =
-                                        1.0f32 - 2.0f32 / (f32::exp(2.0f32 * before) + 1.0f32);
-                                    if mode == op::IMAGES {
-                                        gradients[o] = value;
-                                    }
-                                    let mut residual = value - images[o];
-                                    if masked != 0 {
-                                        residual *= mask[o];
-                                    }
-                                    local += residual * residual;
-                                    gradient = residual * weight * (1.0f32 - value * value);
-                                }
-                                v[comptime!(h * 4 + q * 2 + e)] = gradient;
-                            }
-                        }
-                    }
-                    if program[at + op::FLAGS] & op::KEEPS != 0 {
-                        let to = program[at + op::IMAGE_TO] as usize + image * comptime!(16 * 32);
-                        store[to + y * 32 + lane] = whole::<E>(&v);
-                    }
-                    let out = pairs::<E>(&v);
-                    let o = ((y + 1) * SIDE + lane_pixel + 1) * NARROW_PITCH + lane_side;
-                    def.store_matrix(
-                        &mut narrow.slice_mut(o, o + 1),
-                        &out,
-                        MatrixIdent::Accumulator,
-                        4usize,
-                        false,
-                    );
-                }
-                local *= precision;
-                let mut j = tid;
-                while j < dim {
-                    let e = latents[image * dim + j];
-                    local += e * e;
-                    j += THREADS;
-                }
-                let total = plane_sum(local);
-                if lane == 0 {
-                    sums[warp] = total;
-                }
-                sync_cube();
-                if UNIT_POS == 0 {
-                    let mut energy = 0.0f32;
-                    #[unroll]
-                    for w in 0..8usize {
-                        energy += sums[w];
-                    }
-                    energies[step as usize * CUBE_COUNT + image] = energy * 0.5f32;
-                }
-                widen::<E>(
-                    &def,
-                    &narrow,
-                    packed,
-                    &mut acc,
-                    program[at + op::WEIGHTS2] as usize,
-                    origin_narrow,
-                    half,
-                    lane,
-                    3usize,
-                    3usize,
-                    1usize,
-                );
             }
             let flags = program[at + op::FLAGS];
             let block = program[at + op::BLOCK] as usize;
@@ -647,66 +450,49 @@ pub(super) fn run_program<E: Float>(
                 );
             }
             finish::<E>(
-                &def, &mut tiles, &mut acc, first, first_at, dual, dual_at, fragments, bias, store,
-                program, at, image, size, half, lane,
+                &def,
+                &mut tiles,
+                &mut acc,
+                first,
+                first_at,
+                dual,
+                dual_at,
+                fragments,
+                &biases,
+                store,
+                images,
+                mask,
+                gradients,
+                &mut squares,
+                &program,
+                control,
+                at,
+                image,
+                mode,
+                weight,
+                half,
+                lane,
+                wide,
             );
-            sync_cube();
-        }
-    }
-}
-
-/// Each pixel of the narrow tile holds the seeds of four neighbours, side by side.
-#[cube]
-pub(super) fn spread_seeds<E: Float>(
-    seeds: &SharedMemory<f32>,
-    narrow: &mut SharedMemory<V8<E>>,
-    tid: usize,
-) {
-    let mut pixel = tid;
-    while pixel < comptime!(SIDE * SIDE) {
-        let y = pixel / SIDE;
-        let x = pixel % SIDE;
-        #[unroll]
-        for side in 0..2usize {
-            let mut v = V8::<E>::new(E::from_int(0));
-            #[unroll]
-            for n in 0..2usize {
-                let column = x + comptime!(side * 2 + n);
-                if y >= 2 && y < 18 && column >= 2 && column < 18 {
-                    let o = ((y - 2) * 16 + column - 2) * 4;
-                    #[unroll]
-                    for c in 0..4usize {
-                        v[comptime!(n * 4 + c)] = E::cast_from(seeds[o + c]);
-                    }
+            if comptime!(wide) {
+                if flags & op::IMAGE != 0 {
+                    write_energy(
+                        squares[0], latents, energies, &mut sums, dim, image, step, precision,
+                        THREADS,
+                    );
                 }
             }
-            narrow[pixel * NARROW_PITCH + side] = v;
         }
-        pixel += THREADS;
+        if tid < op::WORDS {
+            program[after % 2 * op::WORDS + tid] = upcoming;
+        }
+        sync_cube();
     }
 }
 
-/// The scale head's output as a standard deviation, and its slope.
+/// Where a lane's pixel of a tile lies, in vectors of 8: a row of the tile, and `border` pixels from its
+/// left edge.
 #[cube]
-fn scale_with_slope(raw: f32, form: u32) -> (f32, f32) {
-    // softplus, without overflow
-    let soft = f32::max(raw, 0.0f32) + f32::ln(1.0f32 + f32::exp(-f32::abs(raw)));
-    let logistic = 1.0f32 / (1.0f32 + f32::exp(-raw));
-    let mut scale = soft + 1e-3f32;
-    let mut slope = logistic;
-    if form == op::SOFTPLUS_LOG_VARIANCE {
-        scale = f32::exp(f32::min(soft, 10.0f32) * 0.5f32);
-        slope = scale * logistic * 0.5f32;
-        if soft >= 10.0f32 {
-            slope = 0.0;
-        }
-    }
-    if form == op::LOG_VARIANCE {
-        scale = f32::exp(f32::min(f32::max(raw, -10.0f32), 10.0f32) * 0.5f32);
-        slope = scale * 0.5f32;
-        if f32::abs(raw) >= 10.0f32 {
-            slope = 0.0;
-        }
-    }
-    (scale, slope)
+fn origin(row: usize, #[comptime] border: usize, lane: usize) -> usize {
+    (row * SIDE + lane % 16 + border) * PITCH + lane / 16
 }

@@ -5,6 +5,7 @@
 //! would lose 4e-3, and derivatives of the energy keep their digits.
 
 mod conv;
+mod correlation;
 mod elementwise;
 mod matmul;
 mod sums;
@@ -13,29 +14,16 @@ use cubecl::{cmma::MmaDefinition, cuda::CudaRuntime, ir::MatrixIdent, prelude::*
 
 pub use self::{
     conv::{Convolution, Form, convolve},
+    correlation::{Correlation, correlate},
     elementwise::{combine, gelu_bends, gelu_with_slope},
     matmul::{Matrices, multiply},
     sums::column_products,
 };
 
-use super::conv::{Accumulators, V2, V8};
+use super::lanes::{V2, V8};
 
 type Client = ComputeClient<CudaRuntime>;
 type V4 = Vector<f32, Const<4>>;
-
-/// Sums of zero.
-#[cube]
-fn zeros(#[comptime] count: usize) -> Accumulators {
-    let mut acc = Sequence::<Array<V2<f32>>>::new();
-    #[unroll]
-    for _i in 0..count {
-        let mut a = Array::<V2<f32>>::new(2usize);
-        a[0] = Vector::new(0.0f32);
-        a[1] = Vector::new(0.0f32);
-        acc.push(a);
-    }
-    acc
-}
 
 /// 16 rows and 16 columns of bf16 from shared memory; `at`: this lane's row and half of the columns.
 #[cube]

@@ -6,7 +6,8 @@
 use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
 
 use super::{
-    conv::{PITCH, SIDE, TILE, V2, V8},
+    conv::{PITCH, SIDE, TILE},
+    lanes::{V2, V8, put, zeros},
     narrow::{NARROW_PITCH, NARROW_TILE},
     program::{THREADS, spread_seeds},
 };
@@ -25,44 +26,6 @@ pub(super) const BLOCK: usize = 5;
 pub(super) const ROWS: usize = 6;
 /// Pixels from the tile's corner to the input of the first tap of the first pixel.
 pub(super) const OFFSET: usize = 7;
-
-/// A stored fragment (one row of 16 pixels, 16 channels) to shared memory.
-#[cube]
-fn put<E: Float>(
-    def: &MmaDefinition<E, E, f32>,
-    to: &mut SharedMemory<V8<E>>,
-    v: V8<E>,
-    at: usize,
-) {
-    let mut out = Array::<V2<E>>::new(4usize);
-    #[unroll]
-    for p in 0..4usize {
-        let mut pair = V2::<E>::empty();
-        pair[0] = v[comptime!(p * 2)];
-        pair[1] = v[comptime!(p * 2 + 1)];
-        out[p] = pair;
-    }
-    def.store_matrix(
-        &mut to.slice_mut(at, at + 1),
-        &out,
-        MatrixIdent::Accumulator,
-        4usize,
-        false,
-    );
-}
-
-#[cube]
-fn zeros(#[comptime] count: usize) -> Sequence<Array<V2<f32>>> {
-    let mut acc = Sequence::<Array<V2<f32>>>::new();
-    #[unroll]
-    for _i in 0..count {
-        let mut a = Array::<V2<f32>>::new(2usize);
-        a[0] = Vector::new(0.0f32);
-        a[1] = Vector::new(0.0f32);
-        acc.push(a);
-    }
-    acc
-}
 
 /// Two operands of 8 columns from what four matrices gave.
 #[cube]
@@ -475,25 +438,35 @@ pub(super) fn head_bias<E: Float>(
     }
 }
 
-/// Each weight's gradient: the sum of its parts, `strides[part kind]` apart.
+/// Each weight's gradient: the sum of its parts, as many and as far apart as its kind says, from its
+/// place or from several.
 #[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
 pub(super) fn collect(
     sums: &Array<f32>,
     places: &Array<u32>,
     kinds: &Array<u32>,
     parts: &Array<u32>,
+    several: &Array<u32>,
     to: &mut Array<f32>,
     count: u32,
 ) {
     let i = ABSOLUTE_POS;
     if i < count as usize {
-        let kind = kinds[i] as usize * 2;
+        let kind = kinds[i] as usize * 3;
         let groups = parts[kind] as usize;
         let stride = parts[kind + 1] as usize;
-        let place = places[i] as usize;
+        let count = parts[kind + 2] as usize;
+        let own = places[i] as usize;
         let mut sum = 0.0f32;
-        for part in 0..groups {
-            sum += sums[place + part * stride];
+        for number in 0..count {
+            let mut place = own;
+            if count > 1 {
+                place = several[own + number] as usize;
+            }
+            for part in 0..groups {
+                sum += sums[place + part * stride];
+            }
         }
         to[i] = sum;
     }

@@ -4,6 +4,7 @@ use cubecl::prelude::*;
 
 use super::{
     maps::Block,
+    packed::doublings,
     passes::Passes,
     values::Values,
     weight_gradient::{Form, Maps, WeightGradient, bias_gradient},
@@ -41,7 +42,7 @@ impl<R: Runtime> Passes<'_, R> {
             }
             above = Some(block);
         }
-        learning.output();
+        learning.doublings();
         gradient
     }
 }
@@ -162,25 +163,32 @@ impl<R: Runtime> Learning<'_, R> {
         self.bias(second(pull), 1, places[1].linear.bias);
     }
 
-    fn output(&self) {
+    fn doublings(&self) {
         let Passes {
             maps,
             shape,
             places,
             ..
         } = self.passes;
-        let size = shape.size;
-        let form = Form {
-            kernel: 4,
-            left: size,
-            right: 2 * size,
-            padding: 1,
-            stride: 2,
-        };
-        let features = self.maps(&maps.last().features, shape.features, size);
-        let image = self.maps(&maps.pulled_image, shape.image_channels, 2 * size);
-        self.weight(form, [features, image], places.output.weight);
-        self.bias(image, 4 * size * size, places.output.bias);
+        let f = shape.features;
+        let mut features = &maps.last().features;
+        let mut size = shape.size;
+        for (i, (place, outputs)) in doublings(shape, places).enumerate() {
+            let form = Form {
+                kernel: 4,
+                left: size,
+                right: 2 * size,
+                padding: 1,
+                stride: 2,
+            };
+            let doubled = maps.doubled.as_ref().filter(|_| i == 0);
+            let pulled = doubled.map_or(&maps.pulled_image, |doubled| &doubled.pulled);
+            let made = self.maps(pulled, outputs, 2 * size);
+            self.weight(form, [self.maps(features, f, size), made], place.weight);
+            self.bias(made, 4 * size * size, place.bias);
+            size *= 2;
+            features = doubled.map_or(features, |doubled| &doubled.features);
+        }
     }
 }
 

@@ -48,11 +48,20 @@ pub(super) struct Heads {
     pub(super) pulled: Values,
 }
 
+/// Maps of twice the size, between two transposed convolutions.
+pub(super) struct Doubled {
+    pub(super) features: Values,
+    pub(super) slope: Values,
+    /// In what the transposed convolution gave before its GELU.
+    pub(super) pulled: Values,
+}
+
 /// All of it.
 pub(super) struct Maps {
     pub(super) layers: Vec<Layer>,
     pub(super) heads: Vec<Heads>,
     pub(super) refine: Vec<Block>,
+    pub(super) doubled: Option<Doubled>,
     /// The images before tanh, and the gradient there.
     pub(super) image: Values,
     pub(super) pulled_image: Values,
@@ -120,11 +129,17 @@ impl Maps {
                 }
             })
             .collect();
-        let image = shape.image_channels * 4 * pixels;
+        let image = shape.image_values();
+        let doubled = || empty(shape.features * 4 * pixels);
         Self {
             layers,
             heads,
             refine: (0..shape.refine_blocks).map(|_| block()).collect(),
+            doubled: (shape.doublings == 2).then(|| Doubled {
+                features: doubled(),
+                slope: doubled(),
+                pulled: doubled(),
+            }),
             image: empty(image),
             pulled_image: empty(image),
         }

@@ -32,7 +32,8 @@ pub struct Packed {
     /// Those of mean and scale: one after the other on the way down, side by side on the way up.
     pub(super) heads: Vec<Both>,
     pub(super) refine: Vec<Block>,
-    pub(super) output: Both,
+    /// The transposed convolutions 4x4 that double the maps; the last makes the image.
+    pub(super) doublings: Vec<Both>,
 }
 
 impl Packed {
@@ -56,7 +57,6 @@ impl Packed {
             up: packing.one(Reading::Straight, layer.deconv, [shape.seed_channels, f, 5]),
         });
         let heads = places.heads.iter().zip(&shape.head_channels);
-        let output = [f, shape.image_channels, 4];
         Self {
             deconvs: deconvs.collect(),
             blocks: places
@@ -68,13 +68,24 @@ impl Packed {
                 .map(|(heads, c)| packing.heads(heads, [*c, f]))
                 .collect(),
             refine: places.refine.iter().map(block).collect(),
-            output: Both {
-                down: packing.one(Reading::Quarters, places.output.weight, output),
-                up: packing.one(Reading::Straight, places.output.weight, output),
-            },
+            doublings: doublings(shape, places)
+                .map(|(of, outputs)| Both {
+                    down: packing.one(Reading::Quarters, of.weight, [f, outputs, 4]),
+                    up: packing.one(Reading::Straight, of.weight, [f, outputs, 4]),
+                })
+                .collect(),
             parameters,
         }
     }
+}
+
+/// The transposed convolutions that double the maps, each with its output channels.
+pub(super) fn doublings<'a>(
+    shape: &'a Shape,
+    places: &'a Parameters,
+) -> impl DoubleEndedIterator<Item = (&'a Affine, usize)> {
+    let first = places.doubling.iter().map(|of| (of, shape.features));
+    first.chain([(&places.output, shape.image_channels)])
 }
 
 struct Packing<'a, R: Runtime> {

@@ -9,7 +9,7 @@ use super::{
     conv::{Convolution, Form, Times},
     latents::Leave,
     maps::{Block, Maps},
-    packed::{self, Packed},
+    packed::{self, Packed, doublings},
     tile::Operands,
     values::Values,
 };
@@ -85,18 +85,26 @@ impl<R: Runtime> Passes<'_, R> {
             }
             above = Some(block);
         }
-        let [f, c] = [self.shape.features, self.shape.image_channels];
-        let form = Form::conv(3, f, self.shape.size, 1);
-        let form = Form {
-            quarters: true,
-            ..form.biased()
-        };
-        let features = &self.maps.last().features;
-        let weights = &self.packed.output.down;
-        self.run(&Convolution {
-            bias_at: self.places.output.bias,
-            ..self.conv(form, [f, 4 * c], features, weights, &self.maps.image)
-        });
+        let f = self.shape.features;
+        let (mut features, mut size) = (&self.maps.last().features, self.shape.size);
+        for (i, (place, outputs)) in doublings(self.shape, self.places).enumerate() {
+            let form = Form {
+                quarters: true,
+                ..Form::conv(3, f, size, 1).biased()
+            };
+            let weights = &self.packed.doublings[i].down;
+            let doubled = self.maps.doubled.as_ref().filter(|_| i == 0);
+            let (form, y) = match doubled {
+                Some(doubled) => (form.with_gelu(), &doubled.features),
+                None => (form, &self.maps.image),
+            };
+            self.run(&Convolution {
+                bias_at: place.bias,
+                beside: doubled.map(|doubled| &doubled.slope),
+                ..self.conv(form, [f, 4 * outputs], features, weights, y)
+            });
+            (features, size) = (y, 2 * size);
+        }
     }
 
     /// `p_l`: a layer's input becomes a map.
@@ -218,20 +226,35 @@ impl<R: Runtime> Passes<'_, R> {
     /// From the gradient before tanh to that in the latents, each layer's to `leave`.
     pub(super) fn up(&self, leave: &Leave<'_>) {
         let [f, c] = [self.shape.features, self.shape.image_channels];
-        let form = Form {
-            to: self.shape.size,
+        let halving = |inputs: usize, to: usize| Form {
+            to,
             stride: 2,
-            ..Form::conv(4, c, 2 * self.shape.size, 1)
+            ..Form::conv(4, inputs, 2 * to, 1)
         };
-        let weights = &self.packed.output.up;
-        self.pull(
-            form,
-            [c, f],
-            &self.maps.pulled_image,
-            weights,
-            None,
-            self.maps.last(),
-        );
+        let size = self.shape.size;
+        let (mut channels, mut pulled) = (c, &self.maps.pulled_image);
+        if let (Some(doubled), [_, last]) = (&self.maps.doubled, &*self.packed.doublings) {
+            let form = Form {
+                times: Times::Only,
+                ..halving(c, 2 * size)
+            };
+            self.run(&Convolution {
+                by: Some(&doubled.slope),
+                ..self.conv(form, [c, f], pulled, &last.up, &doubled.pulled)
+            });
+            (channels, pulled) = (f, &doubled.pulled);
+        }
+        if let Some(first) = self.packed.doublings.first() {
+            let form = halving(channels, size);
+            self.pull(
+                form,
+                [channels, f],
+                pulled,
+                &first.up,
+                None,
+                self.maps.last(),
+            );
+        }
 
         let last_layer = self.maps.layers.len() - 1;
         for (i, block) in self.maps.refine.iter().enumerate().rev() {

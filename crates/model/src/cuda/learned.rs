@@ -21,7 +21,7 @@ use super::{Values, flat, network, observed, parameters, supported};
 use crate::{MultiLayerGenerator, Observation};
 
 /// A tensor of the CUDA backend's autodiff.
-type Tracked = <Autodiff<Cuda> as BackendTypes>::FloatTensorPrimitive;
+pub(super) type Tracked = <Autodiff<Cuda> as BackendTypes>::FloatTensorPrimitive;
 
 /// Energies `[n]`; `None` unless the weights are being learned on the CUDA backend, the latents
 /// `[n, d]` are constants, and the kernels can run the generator.
@@ -56,7 +56,7 @@ pub(crate) fn energy<B: Backend>(
 }
 
 /// What the tensor is made of, if it is on the CUDA backend's autodiff and float32.
-fn tracked<B: Backend>(tensor: Tensor<B, 1>) -> Option<Tracked> {
+pub(super) fn tracked<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Option<Tracked> {
     let TensorPrimitive::Float(primitive) = tensor.into_primitive() else {
         return None;
     };
@@ -91,10 +91,9 @@ fn values(like: &Values, handle: cubecl::server::Handle, count: usize) -> Values
 
 fn learned(weights: Tracked, saved: Saved) -> Tracked {
     let latents = saved.latents.handle.clone();
-    let (energies, _) =
-        saved
-            .network
-            .gradient(&saved.packed, &saved.observed, latents, saved.images);
+    let energies = saved
+        .network
+        .energies(&saved.packed, &saved.observed, latents, saved.images);
     let energies = values(&saved.latents, energies, saved.images);
     let prepared = Energy
         .prepare::<NoCheckpointing>([weights.node])

@@ -3,6 +3,7 @@
 //! Code above stays generic over the backend: whether it is CUDA is asked at run time, by type.
 
 mod learned;
+pub(crate) mod products;
 pub(crate) mod tensors;
 
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -14,8 +15,9 @@ use shortrun_kernels::cuda::{self as kernels, Network, NoiseStream, Observed, Pa
 use shortrun_langevin::{EnergyGradient, Noise, ShortRun};
 
 use crate::{
-    GeneratorConfig, MultiLayerGenerator, Observation,
-    fused::{self, PRECISION, flat, parameters, tensor},
+    GeneratorConfig, MultiLayerGenerator, Observation, Precision,
+    fused::{self, flat, parameters, tensor},
+    precision,
 };
 
 pub(crate) use learned::energy;
@@ -100,8 +102,8 @@ fn observed(images: Values, mask: Option<Values>, precision: f64) -> Observed {
 
 /// The shape that the kernels know, or why they do not.
 fn supported(config: &GeneratorConfig) -> Result<Shape, String> {
-    if fused::asks_for_float32() {
-        return Err(format!("{PRECISION} asks for float32"));
+    if precision() == Precision::F32 {
+        return Err("nearly float32 was asked for (precision f32)".to_owned());
     }
     let shape = fused::shape(config)?;
     shape.check().map(|()| shape)

@@ -10,7 +10,7 @@ use burn::{
     tensor::{DType, TensorPrimitive},
 };
 use cubecl::{client::ComputeClient, cuda::CudaRuntime, server::Handle};
-use shortrun_kernels::cuda::tensors::{self as kernels, Convolution, Matrices};
+use shortrun_kernels::cuda::tensors::{self as kernels, Convolution, Correlation, Matrices};
 
 pub(crate) use kernels::Form;
 
@@ -70,6 +70,45 @@ pub(crate) fn convolve<B: Backend>(
     let weight = values(flat(weight.clone()))?.handle;
     let done = kernels::convolve(&x.client, x.handle.clone(), weight, &of)?;
     tensor(&x, done, [maps, channels, made(h), made(w)])
+}
+
+/// Values of what [`correlate`] needs beside its operands, at most.
+const ROOM: usize = 1 << 26;
+
+/// The gradient `[a, b, kernel, kernel]` of a convolution's weights: sums over maps and places p of a
+/// `[n, a, h, w]` times x `[n, b, height, width]` at `stride p + tap - padding`.
+pub(crate) fn correlate<B: Backend>(
+    a: &Tensor<B, 4>,
+    x: &Tensor<B, 4>,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> Option<Tensor<B, 4>> {
+    let ([n, rows, h, w], [_, channels, height, width]) = (a.dims(), x.dims());
+    let of = |maps: usize| Correlation {
+        maps,
+        rows,
+        channels,
+        places: [h, w],
+        size: [height, width],
+        kernel,
+        stride,
+        padding,
+    };
+    let at_once = (ROOM / of(1).room().max(1)).clamp(1, n.max(1));
+    let mut sum: Option<Tensor<B, 4>> = None;
+    for first in (0..n).step_by(at_once) {
+        let maps = at_once.min(n - first);
+        let [a, x] = [a, x].map(|maps_of| values(flat(maps_of.clone().narrow(0, first, maps))));
+        let (a, x) = (a?, x?.handle);
+        let done = kernels::correlate(&a.client, a.handle.clone(), x, &of(maps))?;
+        let done = tensor(&a, done, [rows, channels, kernel, kernel])?;
+        sum = Some(match sum {
+            Some(sum) => sum + done,
+            None => done,
+        });
+    }
+    sum
 }
 
 /// `[n, a, b]` times `[n, b, c]`; one batch serves all of the other's.

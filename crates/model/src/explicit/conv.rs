@@ -33,12 +33,12 @@ pub(super) enum ConvGelu<B: Backend> {
 
 /// A convolution of stride 1, by tensor operations.
 #[derive(Clone, Debug)]
-pub(super) struct Convolution<B: Backend> {
+pub(crate) struct Convolution<B: Backend> {
     /// `[out, in, k, k]`
-    pub(super) weight: Tensor<B, 4>,
+    pub(crate) weight: Tensor<B, 4>,
     /// `[out]`
-    pub(super) bias: Option<Tensor<B, 1>>,
-    pub(super) padding: usize,
+    pub(crate) bias: Option<Tensor<B, 1>>,
+    pub(crate) padding: usize,
 }
 
 impl<B: Backend> Convolution<B> {
@@ -64,7 +64,7 @@ impl<B: Backend> Convolution<B> {
         }
     }
 
-    pub(super) fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub(crate) fn apply(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         #[cfg(feature = "cuda")]
         if let Some(done) = cuda::convolve(&x, &self.weight, cuda::Form::Plain, self.padding) {
             return with_bias(done, self.bias.as_ref());
@@ -74,7 +74,7 @@ impl<B: Backend> Convolution<B> {
     }
 
     /// The convolution that takes gradients in the output to gradients in the input.
-    pub(super) fn transposed(&self) -> Self {
+    pub(crate) fn transposed(&self) -> Self {
         let kernel = self.weight.dims()[2];
         Self {
             weight: self.weight.clone().flip([2, 3]).swap_dims(0, 1),
@@ -134,7 +134,7 @@ impl<B: Backend> ConvGelu<B> {
 
 /// Maps `[n, c, h, w]` plus a bias `[c]` for each channel.
 #[cfg(feature = "cuda")]
-pub(super) fn with_bias<B: Backend>(
+pub(crate) fn with_bias<B: Backend>(
     maps: Tensor<B, 4>,
     bias: Option<&Tensor<B, 1>>,
 ) -> Tensor<B, 4> {

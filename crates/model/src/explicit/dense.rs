@@ -34,7 +34,7 @@ impl<B: Backend> Dense<B> {
     }
 }
 
-fn multiply<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(crate) fn multiply<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
     #[cfg(feature = "cuda")]
     {
         let [x, weight] = [&x, &weight].map(|matrix| matrix.clone().unsqueeze_dim::<3>(0));

@@ -21,6 +21,13 @@ use crate::{Architecture, MultiLayerGenerator, Observation, generator::half_squa
 
 pub use self::curvature::{CentredError, ExplicitCurvature};
 
+#[cfg(feature = "cuda")]
+pub(crate) use self::{
+    conv::{Convolution, with_bias},
+    dense::multiply,
+    output::Deconv,
+};
+
 /// Energy and explicit latent gradient of the built-in generator's posterior.
 ///
 /// Holds the weights in the layouts that the two passes want, so make one for each chain rather

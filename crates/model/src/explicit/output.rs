@@ -23,7 +23,7 @@ pub(super) struct Output<B: Backend> {
 
 /// A transposed convolution 4x4 of stride 2 and padding 1: it doubles the size.
 #[derive(Clone, Debug)]
-pub(super) enum Deconv<B: Backend> {
+pub(crate) enum Deconv<B: Backend> {
     /// Tensor operations, on any backend.
     Tensors {
         /// `[in, out, 4, 4]`
@@ -37,7 +37,7 @@ pub(super) enum Deconv<B: Backend> {
 
 impl<B: Backend> Deconv<B> {
     /// `weight` `[in, out, 4, 4]`, `bias` `[out]`.
-    pub(super) fn new(weight: Tensor<B, 4>, bias: Option<Tensor<B, 1>>) -> Self {
+    pub(crate) fn new(weight: Tensor<B, 4>, bias: Option<Tensor<B, 1>>) -> Self {
         #[cfg(feature = "flex")]
         if let Some(host) = crate::host::explicit::Doubling::new(&weight, bias.as_ref()) {
             return Self::Host(Box::new(host));
@@ -60,7 +60,7 @@ impl<B: Backend> Deconv<B> {
         }
     }
 
-    pub(super) fn vjp(&self, gradient: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub(crate) fn vjp(&self, gradient: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             Self::Tensors { weight, .. } => {
                 #[cfg(feature = "cuda")]

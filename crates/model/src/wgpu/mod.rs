@@ -16,8 +16,9 @@ use shortrun_kernels::{
 use shortrun_langevin::{EnergyGradient, Noise, ShortRun};
 
 use crate::{
-    MultiLayerGenerator, Observation,
+    MultiLayerGenerator, Observation, Precision,
     fused::{self, flat, parameters, tensor},
+    precision,
 };
 
 pub(crate) use learned::energy;
@@ -102,7 +103,7 @@ fn observed(images: Values, mask: Option<Values>, precision: f64) -> Observed {
 /// One for each device, shape and kind of operands.
 fn network(like: &Values, shape: Shape) -> Arc<Network> {
     static NETWORKS: Mutex<Vec<(WgpuDevice, Arc<Network>)>> = Mutex::new(Vec::new());
-    let operands = if fused::asks_for_float32() {
+    let operands = if precision() == Precision::F32 {
         Operands::Single
     } else {
         Operands::best(&like.client)

@@ -8,11 +8,8 @@ use cubecl::{cmma::MmaDefinition, cuda::CudaRuntime, prelude::*, server::Handle}
 use half::bf16;
 
 use super::{
-    super::{
-        conv::{V2, V8},
-        narrow::quarter,
-    },
-    Client, add_product, fragment, zeros,
+    super::lanes::{V2, V8, quarter, zeros},
+    Client, add_product, fragment,
 };
 
 /// Pixels of a result that a cube makes.

@@ -8,10 +8,9 @@ use cubecl::{cmma::MmaDefinition, cuda::CudaRuntime, prelude::*, server::Handle}
 use half::bf16;
 
 use super::{
-    super::conv::{V2, V8},
+    super::lanes::{V2, V8, zeros},
     Client, V4, add_product, fragment,
     sums::add_parts,
-    zeros,
 };
 
 /// Rows and columns of a tile.
