@@ -6,6 +6,19 @@
 //! memory. Maps of more than 64 channels, and those between two doublings, do not fit and go through
 //! global memory too. `docs/GPU.md` has the measurements.
 
+// What these lints propose is not known to the language that kernels are written in.
+#![allow(
+    unstable_name_collisions,
+    clippy::approx_constant,
+    clippy::collapsible_if,
+    clippy::excessive_precision,
+    clippy::manual_clamp,
+    clippy::manual_div_ceil,
+    clippy::manual_is_multiple_of,
+    clippy::manual_range_contains,
+    clippy::unnecessary_cast
+)]
+
 mod conv;
 mod gather;
 mod lanes;

@@ -8,7 +8,6 @@ mod weights;
 use super::{
     conv::WARPS,
     linear::IMAGES,
-    op,
     pack::{head_blocks, padded_channels},
     shape::Shape,
 };

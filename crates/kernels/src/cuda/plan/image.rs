@@ -3,7 +3,7 @@
 use super::{
     super::{op, shape::CHANNELS},
     maps::Planes,
-    ops::{B, Builder, Op, of_kind},
+    ops::{A, B, Builder, Op, of_kind},
 };
 
 /// What two doublings have.
