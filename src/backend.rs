@@ -68,9 +68,9 @@ impl BackendName {
         }
     }
 
-    /// Whether the generator's products can be computed in bf16 or in float32 there.
+    /// Whether the generator's products can be computed in 16 bits or in float32 there.
     pub fn has_precisions(self) -> bool {
-        self == Self::Cuda
+        matches!(self, Self::Cuda | Self::Wgpu | Self::Vulkan)
     }
 
     fn not_compiled(self) -> NotCompiled {

@@ -15,17 +15,17 @@ use shortrun_langevin::{
     Curvature, EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize, StepSizes,
 };
 use shortrun_model::{
-    Generator, GeneratorConfig, HeadWidth, MultiLayerGenerator, Observation, Precision, Preset,
-    TapePosterior, precision,
+    Generator, GeneratorConfig, HeadWidth, MultiLayerGenerator, Observation, Preset, TapePosterior,
+    has_16_bit_operands,
 };
 use shortrun_stepsize_vi::{MemoryBudget, Model, Objective, Problem};
 
 use super::{Exit, Failure, options::at_least_one, reporting::Reporting};
 use crate::backend::OnBackend;
 
-/// Relative errors allowed where operands are float32, and where they may be bf16.
+/// Relative errors allowed where operands are float32, and where they have 16 bits.
 const FLOAT32: f64 = 1e-3;
-const BF16: f64 = 3e-2;
+const SIXTEEN_BITS: f64 = 3e-2;
 /// What is in float32, or as good as that, on every backend.
 const HESSIAN: &str = "hessian";
 const OBJECTIVE: &str = "exact objective";
@@ -42,6 +42,9 @@ pub(super) struct SelftestArgs {
     /// Images in a batch.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
     batch: usize,
+    /// Leaves out second and third derivatives, which a new GPU other than CUDA tunes for minutes.
+    #[arg(long)]
+    first_order: bool,
     #[command(flatten)]
     pub(super) reporting: Reporting,
 }
@@ -151,10 +154,11 @@ fn key(purpose: Purpose) -> NoiseKey {
 /// `reference` by the tape.
 fn numbers<B: Backend>(
     config: &GeneratorConfig,
-    batch: usize,
+    args: &SelftestArgs,
     reference: bool,
     device: &B::Device,
 ) -> Result<Numbers, Failure> {
+    let batch = args.batch;
     let generator = config.init::<Autodiff<B>>(3, device);
     let [c, h, w] = config.image_shape();
     let images = key(Purpose::Samples).normal::<B, 4>([batch, c, h, w], 0, device);
@@ -186,7 +190,10 @@ fn numbers<B: Backend>(
     };
     generator.visit(&mut collect);
     let generated = <MultiLayerGenerator<B> as Generator<B>>::forward(&generator.valid(), start);
-    let [hessian, objective, slope] = derivatives::<B>(&generator, device)?;
+    let [hessian, objective, slope] = match args.first_order {
+        true => [const { Vec::new() }; 3],
+        false => derivatives::<B>(&generator, device)?,
+    };
     Ok(Numbers {
         hessian,
         objective,
@@ -268,17 +275,17 @@ impl OnBackend for SelftestArgs {
             None => Preset::ALL.to_vec(),
         };
         let backend = B::name(&device);
-        let limit = if backend.contains("cuda") && precision() == Precision::Bf16 {
-            BF16
+        let limit = if has_16_bit_operands::<B>(&device) {
+            SIXTEEN_BITS
         } else {
             FLOAT32
         };
         let mut checks = Vec::new();
         for preset in presets {
             for (shape, config) in configurations(preset)? {
-                let wanted = numbers::<Flex>(&config, self.batch, true, &Default::default())?;
-                let found = numbers::<B>(&config, self.batch, false, &device)?;
-                let again = numbers::<B>(&config, self.batch, false, &device)?;
+                let wanted = numbers::<Flex>(&config, &self, true, &Default::default())?;
+                let found = numbers::<B>(&config, &self, false, &device)?;
+                let again = numbers::<B>(&config, &self, false, &device)?;
                 let mut check = |what, error: f64, limit| {
                     checks.push(Check {
                         preset: format!("{preset}, {shape}"),
@@ -295,6 +302,9 @@ impl OnBackend for SelftestArgs {
                     .zip(again.parts())
                     .zip(wanted.parts())
                 {
+                    if wanted.is_empty() {
+                        continue;
+                    }
                     let limit = match what {
                         HESSIAN | OBJECTIVE | SLOPE => FLOAT32,
                         _ => limit,

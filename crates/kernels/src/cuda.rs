@@ -19,7 +19,6 @@
     clippy::unnecessary_cast
 )]
 
-mod adam;
 mod conv;
 mod gather;
 mod lanes;
@@ -27,12 +26,10 @@ mod launch;
 mod learn;
 mod linear;
 mod narrow;
-mod noise;
 mod op;
 mod pack;
 mod plan;
 mod program;
-mod shape;
 pub mod tensors;
 mod weights;
 
@@ -44,16 +41,14 @@ use std::{
 use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
 use half::bf16;
 
+use crate::{noise, shape};
+
 use self::{
     learn::Learning,
     plan::{Plan, Weights},
 };
 
-pub use self::{
-    adam::{AdamStep, adam, sums as gradient_sums},
-    noise::NoiseStream,
-    shape::{Scale, Shape},
-};
+pub use crate::{AdamStep, NoiseStream, Scale, Shape, adam, gradient_sums};
 
 type Client = ComputeClient<CudaRuntime>;
 

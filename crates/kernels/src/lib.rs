@@ -1,5 +1,20 @@
 //! Kernels for the hot path of the built-in generator.
 
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod adam;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod noise;
+#[cfg(feature = "portable")]
+pub mod portable;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod shape;
+
+#[cfg(any(feature = "cuda", feature = "portable"))]
+pub use self::{
+    adam::{AdamStep, adam, sums as gradient_sums},
+    noise::NoiseStream,
+    shape::{Scale, Shape},
+};

@@ -2,6 +2,9 @@
 
 use burn::prelude::*;
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::fused;
+
 /// The numbers of one update: with `m` and `v` the moments and t the number of updates, this one
 /// included, weights move by `rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)`.
 #[derive(Clone, Copy, Debug)]
@@ -21,26 +24,36 @@ pub struct AdamUpdate {
 impl AdamUpdate {
     /// New weights and moments, from no moments before the first update. `None` if the backend has no
     /// kernel for it.
-    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+    #[cfg_attr(not(any(feature = "cuda", feature = "wgpu")), allow(unused_variables))]
     pub fn apply<B: Backend, const D: usize>(
         &self,
         weights: &Tensor<B, D>,
         gradient: &Tensor<B, D>,
         moments: Option<[&Tensor<B, D>; 2]>,
     ) -> Option<[Tensor<B, D>; 3]> {
-        #[cfg(feature = "cuda")]
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
         {
             let time = i32::try_from(self.time).unwrap_or(i32::MAX);
             let [first, second] = [self.beta1, self.beta2].map(|beta| 1.0 - beta.powi(time));
-            let step = crate::cuda::adam::AdamStep {
+            let step = shortrun_kernels::AdamStep {
                 rate: self.rate as f32 * second.sqrt() / first,
                 beta1: self.beta1,
                 beta2: self.beta2,
                 epsilon: self.epsilon * second.sqrt(),
             };
-            crate::cuda::adam::step(weights, gradient, moments, step)
+            #[cfg(feature = "cuda")]
+            if let Some(done) =
+                fused::adam::<cubecl::cuda::CudaRuntime, B, D>(weights, gradient, moments, step)
+            {
+                return Some(done);
+            }
+            #[cfg(feature = "wgpu")]
+            if let Some(done) =
+                fused::adam::<cubecl::wgpu::WgpuRuntime, B, D>(weights, gradient, moments, step)
+            {
+                return Some(done);
+            }
         }
-        #[cfg(not(feature = "cuda"))]
         None
     }
 }
@@ -48,7 +61,11 @@ impl AdamUpdate {
 /// The sum and the sum of squares of each gradient.
 pub fn gradient_sums<B: Backend>(gradients: &[Tensor<B, 1>]) -> Vec<[f64; 2]> {
     #[cfg(feature = "cuda")]
-    if let Some(sums) = crate::cuda::adam::sums(gradients) {
+    if let Some(sums) = fused::gradient_sums::<cubecl::cuda::CudaRuntime, B>(gradients) {
+        return sums;
+    }
+    #[cfg(feature = "wgpu")]
+    if let Some(sums) = fused::gradient_sums::<cubecl::wgpu::WgpuRuntime, B>(gradients) {
         return sums;
     }
     if gradients.is_empty() {

@@ -25,6 +25,8 @@ mod conv_gelu;
 mod cuda;
 mod dense;
 mod explicit;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod fused;
 mod gelu;
 mod generator;
 #[cfg(feature = "flex")]
@@ -32,6 +34,7 @@ mod host;
 mod init;
 mod nested;
 mod observation;
+mod operands;
 mod output;
 mod precision;
 mod preset;
@@ -40,6 +43,8 @@ mod summary;
 mod tape;
 mod top_down;
 mod weights;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
 pub use adam::{AdamUpdate, gradient_sums};
 pub use block::{Block, Project, Refine};
@@ -54,6 +59,7 @@ pub use generator::{Generator, Learnable};
 pub use init::Init;
 pub use nested::NestedPosterior;
 pub use observation::{Observation, ObservationError};
+pub use operands::has_16_bit_operands;
 pub use precision::{Precision, chosen_precision, precision, set_precision};
 pub use preset::Preset;
 pub use stochastic::{Head, Stochastic};

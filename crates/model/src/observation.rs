@@ -110,7 +110,7 @@ impl<B: Backend> Observation<B> {
     }
 
     /// 1 where a pixel was seen, 0 elsewhere, `[n, c, h, w]`; `None` if all were.
-    #[cfg(feature = "cuda")]
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
     pub(crate) fn seen(&self) -> Option<Tensor<B, 4>> {
         let expand = |mask: &Tensor<B, 4>| mask.clone().expand(self.images.dims());
         self.mask.as_ref().map(expand)

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 (8 bits of mantissa) in fused kernels, where a backend has them (CUDA).
+    /// 16 bits, where a backend's kernels have them: bf16 (8 bits of mantissa) in fused kernels on CUDA, float16 (11
+    /// bits) through Vulkan where the driver has cooperative matrices.
     #[default]
     Bf16,
-    /// Nearly float32 (errors of 1e-5), by tensor operations; several times slower.
+    /// Float32 through Vulkan; on CUDA nearly that (errors of 1e-5), by tensor operations; slower.
     F32,
 }
 

@@ -209,12 +209,20 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
         if let Some(images) = crate::cuda::forward(self, &latents) {
             return images;
         }
+        #[cfg(feature = "wgpu")]
+        if let Some(images) = crate::wgpu::forward(self, &latents) {
+            return images;
+        }
         self.image(self.features(latents, None))
     }
 
     fn energy(&self, latents: Tensor<B, 2>, observation: &Observation<B>) -> Tensor<B, 1> {
         #[cfg(feature = "cuda")]
         if let Some(energy) = crate::cuda::energy(self, &latents, observation) {
+            return energy;
+        }
+        #[cfg(feature = "wgpu")]
+        if let Some(energy) = crate::wgpu::energy(self, &latents, observation) {
             return energy;
         }
         let mut prior: Option<Tensor<B, 1>> = None;
@@ -257,6 +265,10 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
         let generator = self.valid();
         #[cfg(feature = "cuda")]
         if let Some(posterior) = crate::cuda::posterior(&generator, &observation) {
+            return posterior;
+        }
+        #[cfg(feature = "wgpu")]
+        if let Some(posterior) = crate::wgpu::posterior(&generator, &observation) {
             return posterior;
         }
         Box::new(ExplicitPosterior::new(&generator, observation))

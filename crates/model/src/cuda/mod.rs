@@ -2,33 +2,22 @@
 //!
 //! Code above stays generic over the backend: whether it is CUDA is asked at run time, by type.
 
-pub(crate) mod adam;
 mod learned;
 pub(crate) mod products;
 pub(crate) mod tensors;
 
-use std::{
-    any::Any,
-    sync::{Arc, Mutex, Once, PoisonError},
-};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
-use burn::{
-    prelude::*,
-    tensor::{DType, TensorPrimitive},
-};
+use burn::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::{
-    cuda::{CudaDevice, CudaRuntime},
-    server::Handle,
-};
-use shortrun_kernels::cuda::{
-    self as kernels, Network, NoiseStream, Observed, Packed, Scale, Shape,
-};
+use cubecl::cuda::{CudaDevice, CudaRuntime};
+use shortrun_kernels::cuda::{self as kernels, Network, NoiseStream, Observed, Packed, Shape};
 use shortrun_langevin::{EnergyGradient, Noise, ShortRun};
 
 use crate::{
-    Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, Precision,
-    ScaleForm, Stochastic, precision,
+    GeneratorConfig, MultiLayerGenerator, Observation, Precision,
+    fused::{self, flat, parameters, tensor},
+    precision,
 };
 
 pub(crate) use learned::energy;
@@ -116,33 +105,7 @@ fn supported(config: &GeneratorConfig) -> Result<Shape, String> {
     if precision() == Precision::F32 {
         return Err("nearly float32 was asked for (precision f32)".to_owned());
     }
-    if config.parameterisation == Parameterisation::Centred {
-        return Err("the kernels know the non-centred form only".to_owned());
-    }
-    if config.architecture == Architecture::Ladder {
-        return Err(
-            "the kernels know the conditional architecture only, not the ladder".to_owned(),
-        );
-    }
-    let latents = config.latents.sizes();
-    let shape = Shape {
-        latents: latents.to_vec(),
-        head_channels: latents[1..]
-            .iter()
-            .map(|d| config.head_channels(*d))
-            .collect(),
-        size: config.feature_size(),
-        image_channels: config.image_channels,
-        doublings: config.output_layers(),
-        features: config.features,
-        seed_channels: config.seed_channels,
-        refine_blocks: config.refine_blocks,
-        scale: match config.scale {
-            ScaleForm::SoftplusLogVariance => Scale::SoftplusLogVariance,
-            ScaleForm::LogVariance => Scale::LogVariance,
-            ScaleForm::Softplus => Scale::Softplus,
-        },
-    };
+    let shape = fused::shape(config)?;
     shape.check().map(|()| shape)
 }
 
@@ -161,67 +124,9 @@ fn network(like: &Values, shape: Shape) -> Arc<Network> {
     network
 }
 
-/// All weights in the kernels' order, see [`Network::pack`].
-fn parameters<B: Backend>(generator: &MultiLayerGenerator<B>) -> Vec<Tensor<B, 1>> {
-    let mut all = Vec::new();
-    let residual = |all: &mut Vec<_>, convs: [&burn::nn::conv::Conv2d<B>; 2]| {
-        for conv in convs {
-            all.push(flat(conv.weight.val()));
-            all.extend(conv.bias.as_ref().map(|bias| bias.val()));
-        }
-    };
-    for block in &generator.blocks {
-        let linear = &block.project.linear;
-        all.push(flat(linear.weight.val()));
-        all.extend(linear.bias.as_ref().map(|bias| bias.val()));
-        all.push(flat(block.project.deconv.weight.val()));
-        residual(&mut all, [&block.conv1, &block.conv2]);
-    }
-    for Stochastic { mean, scale, .. } in &generator.stochastic {
-        for head in [mean, scale] {
-            all.push(flat(head.conv.weight.val()));
-            all.extend(head.conv.bias.as_ref().map(|bias| bias.val()));
-            all.push(flat(head.linear.weight.val()));
-            all.extend(head.linear.bias.as_ref().map(|bias| bias.val()));
-        }
-    }
-    for block in &generator.refine {
-        residual(&mut all, [&block.conv1, &block.conv2]);
-    }
-    for layer in &generator.output {
-        all.push(flat(layer.weight.val()));
-        all.extend(layer.bias.as_ref().map(|bias| bias.val()));
-    }
-    all
-}
-
-/// Row by row, without gaps.
-fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
-    let count = tensor.shape().num_elements();
-    tensor.reshape([count])
-}
-
 /// `None` if the tensor is not on the CUDA backend, or not float32.
 fn values<B: Backend>(tensor: Tensor<B, 1>) -> Option<Values> {
-    let TensorPrimitive::Float(primitive) = tensor.into_primitive() else {
-        return None;
-    };
-    let primitive: Box<dyn Any> = Box::new(primitive);
-    let values = primitive.downcast::<Values>().ok()?;
-    (values.dtype == DType::F32).then_some(*values)
-}
-
-/// `None` if `B` is not the CUDA backend, where `like` lies.
-fn tensor<B: Backend, const D: usize>(
-    like: &Values,
-    handle: Handle,
-    shape: [usize; D],
-) -> Option<Tensor<B, D>> {
-    let Values { client, device, .. } = like.clone();
-    let made = Values::new_contiguous(client, device, shape.into(), handle, DType::F32);
-    let made: Box<dyn Any> = Box::new(made);
-    let primitive = made.downcast::<B::FloatTensorPrimitive>().ok()?;
-    Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
+    fused::values::<CudaRuntime, B>(tensor)
 }
 
 impl CudaPosterior {

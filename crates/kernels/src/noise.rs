@@ -1,6 +1,9 @@
 //! Standard normal numbers from a counter (Philox 4x32, ten rounds; Salmon, Moraes, Dror and Shaw,
 //! *Parallel random numbers: as easy as 1, 2, 3*, 2011).
 
+// As in the other kernels: written out.
+#![allow(clippy::approx_constant)]
+
 use cubecl::prelude::*;
 
 /// What a number depends on beside its place: seed, iteration and purpose of the chain.

@@ -1,8 +1,6 @@
 //! Adam in one launch a tensor, and the sums that tell whether a gradient is finite.
 
-use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
-
-type Client = ComputeClient<CudaRuntime>;
+use cubecl::{prelude::*, server::Handle};
 
 const THREADS: usize = 256;
 /// Cubes that share a tensor, and so its partial sums, at most.
@@ -24,8 +22,8 @@ pub struct AdamStep {
 
 /// New weights and moments from `count` weights, their gradient, and their moments (none before the
 /// first update).
-pub fn adam(
-    client: &Client,
+pub fn adam<R: Runtime>(
+    client: &ComputeClient<R>,
     weights: Handle,
     gradient: Handle,
     moments: Option<[Handle; 2]>,
@@ -41,7 +39,7 @@ pub fn adam(
     };
     // SAFETY: as above; threads beyond `count` do nothing.
     unsafe {
-        update::launch_unchecked::<CudaRuntime>(
+        update::launch_unchecked::<R>(
             client,
             CubeCount::Static(count.div_ceil(THREADS) as u32, 1, 1),
             CubeDim::new_1d(THREADS as u32),
@@ -96,13 +94,13 @@ fn update(
 }
 
 /// The sum and the sum of squares of each gradient, each with its number of values.
-pub fn sums(client: &Client, gradients: &[(Handle, usize)]) -> Vec<[f64; 2]> {
+pub fn sums<R: Runtime>(client: &ComputeClient<R>, gradients: &[(Handle, usize)]) -> Vec<[f64; 2]> {
     let length = gradients.len() * CUBES * 2;
     let parts = client.empty(length * 4);
     for (number, (gradient, count)) in gradients.iter().enumerate() {
         // SAFETY: the gradient has `count` values, and the parts have room for every cube's.
         unsafe {
-            add::launch_unchecked::<CudaRuntime>(
+            add::launch_unchecked::<R>(
                 client,
                 CubeCount::Static(CUBES as u32, 1, 1),
                 CubeDim::new_1d(THREADS as u32),
@@ -132,7 +130,6 @@ pub fn sums(client: &Client, gradients: &[(Handle, usize)]) -> Vec<[f64; 2]> {
 
 #[cube(launch_unchecked)]
 fn add(gradient: &Array<f32>, parts: &mut Array<f32>, count: u32, to: u32) {
-    let mut shared = SharedMemory::<f32>::new(16usize);
     let mut sum = 0.0f32;
     let mut squares = 0.0f32;
     let mut i = ABSOLUTE_POS;
@@ -142,20 +139,22 @@ fn add(gradient: &Array<f32>, parts: &mut Array<f32>, count: u32, to: u32) {
         squares += g * g;
         i += comptime!(THREADS * CUBES);
     }
-    let sum = plane_sum(sum);
-    let squares = plane_sum(squares);
-    let warp = UNIT_POS as usize / 32;
-    if UNIT_POS_PLANE == 0 {
-        shared[warp * 2] = sum;
-        shared[warp * 2 + 1] = squares;
-    }
+    let unit = UNIT_POS as usize;
+    let mut shared = SharedMemory::<f32>::new(comptime!(2 * THREADS));
+    shared[unit] = sum;
+    shared[THREADS + unit] = squares;
     sync_cube();
-    if UNIT_POS < 2 {
-        let mut total = 0.0f32;
-        #[unroll]
-        for w in 0..8usize {
-            total += shared[w * 2 + UNIT_POS as usize];
+    // Halves onto halves, on any width of the hardware's planes.
+    let mut width = comptime!(THREADS / 2).runtime();
+    while width > 0 {
+        if unit < width {
+            shared[unit] += shared[unit + width];
+            shared[THREADS + unit] += shared[THREADS + unit + width];
         }
-        parts[to as usize + CUBE_POS as usize * 2 + UNIT_POS as usize] = total;
+        sync_cube();
+        width /= 2;
+    }
+    if unit < 2 {
+        parts[to as usize + CUBE_POS * 2 + unit] = shared[unit * THREADS];
     }
 }

@@ -1,0 +1,164 @@
+//! What the kernels of our own for GPUs share, whatever the runtime: tensors as they want them, the
+//! generator as they know it, and Adam.
+
+use std::any::Any;
+
+use burn::{
+    prelude::*,
+    tensor::{DType, TensorPrimitive},
+};
+use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
+use cubecl::server::Handle;
+use shortrun_kernels::{AdamStep, Scale, Shape};
+
+use crate::{
+    Architecture, GeneratorConfig, MultiLayerGenerator, Parameterisation, ScaleForm, Stochastic,
+};
+
+/// The generator's shape, or why the kernels do not know it.
+pub(crate) fn shape(config: &GeneratorConfig) -> Result<Shape, String> {
+    if config.parameterisation == Parameterisation::Centred {
+        return Err("the kernels know the non-centred form only".to_owned());
+    }
+    if config.architecture == Architecture::Ladder {
+        return Err(
+            "the kernels know the conditional architecture only, not the ladder".to_owned(),
+        );
+    }
+    let latents = config.latents.sizes();
+    Ok(Shape {
+        latents: latents.to_vec(),
+        head_channels: latents[1..]
+            .iter()
+            .map(|d| config.head_channels(*d))
+            .collect(),
+        size: config.feature_size(),
+        image_channels: config.image_channels,
+        doublings: config.output_layers(),
+        features: config.features,
+        seed_channels: config.seed_channels,
+        refine_blocks: config.refine_blocks,
+        scale: match config.scale {
+            ScaleForm::SoftplusLogVariance => Scale::SoftplusLogVariance,
+            ScaleForm::LogVariance => Scale::LogVariance,
+            ScaleForm::Softplus => Scale::Softplus,
+        },
+    })
+}
+
+/// All weights in the kernels' order, see their `Network::pack`.
+pub(crate) fn parameters<B: Backend>(generator: &MultiLayerGenerator<B>) -> Vec<Tensor<B, 1>> {
+    let mut all = Vec::new();
+    let residual = |all: &mut Vec<_>, convs: [&burn::nn::conv::Conv2d<B>; 2]| {
+        for conv in convs {
+            all.push(flat(conv.weight.val()));
+            all.extend(conv.bias.as_ref().map(|bias| bias.val()));
+        }
+    };
+    for block in &generator.blocks {
+        let linear = &block.project.linear;
+        all.push(flat(linear.weight.val()));
+        all.extend(linear.bias.as_ref().map(|bias| bias.val()));
+        all.push(flat(block.project.deconv.weight.val()));
+        residual(&mut all, [&block.conv1, &block.conv2]);
+    }
+    for Stochastic { mean, scale, .. } in &generator.stochastic {
+        for head in [mean, scale] {
+            all.push(flat(head.conv.weight.val()));
+            all.extend(head.conv.bias.as_ref().map(|bias| bias.val()));
+            all.push(flat(head.linear.weight.val()));
+            all.extend(head.linear.bias.as_ref().map(|bias| bias.val()));
+        }
+    }
+    for block in &generator.refine {
+        residual(&mut all, [&block.conv1, &block.conv2]);
+    }
+    for layer in &generator.output {
+        all.push(flat(layer.weight.val()));
+        all.extend(layer.bias.as_ref().map(|bias| bias.val()));
+    }
+    all
+}
+
+/// Row by row, without gaps.
+pub(crate) fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
+    let count = tensor.shape().num_elements();
+    tensor.reshape([count])
+}
+
+/// What the tensor is made of, if that is a `P`.
+pub(crate) fn primitive_as<P: 'static, B: Backend, const D: usize>(
+    tensor: Tensor<B, D>,
+) -> Option<P> {
+    let TensorPrimitive::Float(primitive) = tensor.into_primitive() else {
+        return None;
+    };
+    let primitive: Box<dyn Any> = Box::new(primitive);
+    primitive.downcast::<P>().ok().map(|found| *found)
+}
+
+/// `None` if the tensor is not on a backend of this runtime, or not float32.
+pub(crate) fn values<R: CubeRuntime, B: Backend>(tensor: Tensor<B, 1>) -> Option<CubeTensor<R>> {
+    primitive_as::<CubeTensor<R>, B, 1>(tensor).filter(|values| values.dtype == DType::F32)
+}
+
+/// `None` if `B` is not a backend of the runtime where `like` lies.
+pub(crate) fn tensor<R: CubeRuntime, B: Backend, const D: usize>(
+    like: &CubeTensor<R>,
+    handle: Handle,
+    shape: [usize; D],
+) -> Option<Tensor<B, D>> {
+    let CubeTensor { client, device, .. } = like.clone();
+    let made = CubeTensor::<R>::new_contiguous(client, device, shape.into(), handle, DType::F32);
+    let made: Box<dyn Any> = Box::new(made);
+    let primitive = made.downcast::<B::FloatTensorPrimitive>().ok()?;
+    Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
+}
+
+/// Adam in one launch a tensor: new weights and moments; `None` if the weights are not on a backend of
+/// this runtime.
+pub(crate) fn adam<R: CubeRuntime, B: Backend, const D: usize>(
+    weights: &Tensor<B, D>,
+    gradient: &Tensor<B, D>,
+    moments: Option<[&Tensor<B, D>; 2]>,
+    step: AdamStep,
+) -> Option<[Tensor<B, D>; 3]> {
+    let shape: [usize; D] = weights.dims();
+    let handle = |tensor: &Tensor<B, D>| Some(values::<R, B>(flat(tensor.clone()))?.handle);
+    let like = values::<R, B>(flat(weights.clone()))?;
+    let gradient = handle(gradient)?;
+    let moments = match moments {
+        Some([m, v]) => Some([handle(m)?, handle(v)?]),
+        None => None,
+    };
+    let count = shape.iter().product();
+    let [w, m, v] = shortrun_kernels::adam(
+        &like.client,
+        like.handle.clone(),
+        gradient,
+        moments,
+        count,
+        step,
+    );
+    Some([
+        tensor(&like, w, shape)?,
+        tensor(&like, m, shape)?,
+        tensor(&like, v, shape)?,
+    ])
+}
+
+/// The sum and the sum of squares of each; `None` if they are not on a backend of this runtime.
+pub(crate) fn gradient_sums<R: CubeRuntime, B: Backend>(
+    gradients: &[Tensor<B, 1>],
+) -> Option<Vec<[f64; 2]>> {
+    let all = gradients
+        .iter()
+        .map(|gradient| values::<R, B>(gradient.clone()));
+    let all: Vec<_> = all.collect::<Option<_>>()?;
+    let client = &all.first()?.client;
+    let handles: Vec<_> = all
+        .iter()
+        .map(|values| (values.handle.clone(), values.meta.shape()[0]))
+        .collect();
+    Some(shortrun_kernels::gradient_sums(client, &handles))
+}
