@@ -37,6 +37,7 @@ pub enum Scale {
 }
 
 /// Channels that a stored map has; fewer are filled up with zeros, and for more there are several.
+#[cfg(feature = "cuda")]
 pub(super) const CHANNELS: usize = 64;
 /// Most channels of a feature map.
 const FEATURES: usize = 256;
@@ -128,6 +129,7 @@ impl Shape {
     }
 
     /// Stored maps that a feature map takes.
+    #[cfg(feature = "cuda")]
     pub(super) fn blocks(&self) -> usize {
         self.features.div_ceil(CHANNELS)
     }
