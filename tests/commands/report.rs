@@ -241,3 +241,14 @@ fn report_watches_a_run_until_it_ends() {
     assert!(!reloads(&after));
     assert_eq!(after.all("step-size", "svg").len(), 1);
 }
+
+#[test]
+fn report_of_a_run_that_spent_its_minutes_says_finished() {
+    let folder = workplace();
+    let here = folder.path();
+    let length = ["--run", "run", "--steps", "1000000", "--minutes", "0.005"];
+    done(here, &tiny(&length));
+    let found = report(here, "run");
+    assert_eq!(found["status"], "finished");
+    assert!(found["checkpoint"].as_u64().unwrap() < 1_000_000);
+}

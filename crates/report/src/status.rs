@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use shortrun_train::{Ending, Record, RunFolder, Summary};
+use shortrun_train::{Ending, Record, RunFolder, Summary, TrainConfig};
 
 /// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// A process is training in the folder.
     Running,
-    /// All iterations are done.
+    /// All iterations are done, or all minutes spent.
     Finished,
     /// It was asked to stop, and saved what it had.
     Stopped,
@@ -20,9 +20,8 @@ pub enum Status {
 }
 
 impl Status {
-    /// How the run in a folder stands, whose metrics are `records`, and which is to do so many
-    /// `iterations`.
-    pub fn of(folder: &RunFolder, records: &[Record], iterations: u64) -> Self {
+    /// How the run in a folder stands, whose metrics are `records`.
+    pub fn of(folder: &RunFolder, records: &[Record], training: &TrainConfig) -> Self {
         if folder.is_training() {
             return Self::Running;
         }
@@ -30,7 +29,12 @@ impl Status {
         match Summary::read(folder) {
             // Else it is that of a session before the last.
             Some(summary) if summary.iterations >= logged => match summary.ending {
-                Ending::Finished if summary.iterations < iterations => Self::CutOff,
+                // A longer run than the one that finished; but one with so many minutes has no length.
+                Ending::Finished
+                    if summary.iterations < training.iterations && training.minutes.is_none() =>
+                {
+                    Self::CutOff
+                }
                 Ending::Finished => Self::Finished,
                 Ending::Stopped => Self::Stopped,
                 Ending::Diverged => Self::Diverged,

@@ -67,7 +67,7 @@ impl<B: Backend> Pages<B> {
         let config = RunConfig::read(&self.folder)?;
         // A run that has only just begun has no metrics.
         let records = MetricsLog::read(&self.folder).unwrap_or_default();
-        let status = Status::of(&self.folder, &records, config.training.iterations);
+        let status = Status::of(&self.folder, &records, &config.training);
         let run = self.args.subject.run.load();
         let state = run.as_ref().ok().map(|run| &run.checkpoint.state);
         let checkpoint = state.map(|state| state.iteration);
