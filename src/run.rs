@@ -109,8 +109,7 @@ impl LoadedRun {
     /// If `metrics.jsonl` cannot be read.
     pub fn seconds_trained(&self) -> Result<f64, RunConfigError> {
         let records = MetricsLog::read(&self.folder)?;
-        let last = seconds_trained(&records).pop();
-        Ok(last.map_or(0.0, |(_, seconds)| seconds))
+        Ok(seconds_trained(&records))
     }
 
     /// The iteration the checkpoint's weights came from, counted from 0.

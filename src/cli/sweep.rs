@@ -166,7 +166,6 @@ pub(super) fn main(args: SweepArgs) -> Result<Exit, Failure> {
         .map(|combination| learn(&args.learn, combination));
     let plans: Vec<LearnOptions> = plans.collect::<Result<_, _>>()?;
     fs::create_dir_all(&args.runs).map_err(|error| failed(&args.runs, &error))?;
-    let before = Table::read(&args.runs)?;
     let mut table = Table {
         keys: args.over.iter().map(|axis| axis.key.clone()).collect(),
         rows: Vec::new(),
@@ -178,7 +177,6 @@ pub(super) fn main(args: SweepArgs) -> Result<Exit, Failure> {
             out!("{} of {}: {}", place + 1, all.len(), name(combination));
         }
         let read = || Summary::read(&RunFolder::open(&folder).ok()?);
-        let already = read();
         let summary = match begin_or_resume(plan, &folder, &stop, args.json) {
             // That a combination does not learn is what the table is to show.
             Err(Failure::Train(TrainError::TooManySkipped { .. })) => read().ok_or_else(|| {
@@ -186,14 +184,13 @@ pub(super) fn main(args: SweepArgs) -> Result<Exit, Failure> {
             })?,
             other => other?,
         };
-        let seconds = before.seconds(&folder, already.as_ref(), &summary);
         table.rows.push(Row {
             settings: combination.iter().cloned().collect(),
             run: folder,
             ending: summary.ending,
             iterations: summary.iterations,
             test_mse: summary.evaluation.as_ref().and_then(|last| last.test_mse),
-            seconds,
+            seconds: summary.seconds,
         });
         table.write(&args.runs)?;
         if summary.ending == Ending::Stopped {
@@ -235,34 +232,6 @@ fn failed(path: &Path, error: &dyn std::error::Error) -> Failure {
 }
 
 impl Table {
-    /// What an earlier sweep in this folder wrote.
-    fn read(runs: &Path) -> Result<Self, Failure> {
-        let path = runs.join("sweep.json");
-        match fs::read(&path) {
-            Err(_) => Ok(Self::default()),
-            Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(&path, &error)),
-        }
-    }
-
-    /// Seconds of a run over all its sessions: `already` is what its summary said before this
-    /// sweep, which took it on or not.
-    fn seconds(&self, run: &Path, already: Option<&Summary>, now: &Summary) -> f64 {
-        let earlier = self
-            .rows
-            .iter()
-            .find(|row| row.run == run)
-            .map(|row| row.seconds);
-        let Some(already) = already else {
-            return now.seconds;
-        };
-        let earlier = earlier.unwrap_or(already.seconds);
-        if already == now {
-            earlier
-        } else {
-            earlier + now.seconds
-        }
-    }
-
     fn write(&self, runs: &Path) -> Result<(), Failure> {
         let write = |name: &str, text: &str| {
             let path = runs.join(name);

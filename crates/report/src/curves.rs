@@ -249,17 +249,18 @@ fn log(title: &str, y: &str, series: Vec<Series>) -> Panel {
 }
 
 fn time(records: &[Record]) -> Panel {
-    let points = seconds_trained(records);
-    let hours = points.last().is_some_and(|(_, last)| *last > 10_800.0);
+    let hours = seconds_trained(records) > 10_800.0;
     let (unit, name) = if hours {
         (3600.0, "hours")
     } else {
         (60.0, "minutes")
     };
-    let points = points
-        .into_iter()
-        .map(|(at, seconds)| (at as f64, seconds / unit));
-    plain("time trained", name, vec![line("time", points.collect())])
+    let point = |record: &Record| match record {
+        Record::Train(metrics) => Some((metrics.iteration as f64, metrics.seconds / unit)),
+        Record::Evaluation(_) | Record::StepSize(_) => None,
+    };
+    let points = records.iter().filter_map(point).collect();
+    plain("time trained", name, vec![line("time", points)])
 }
 
 /// At most [`POINTS`] points: means of equally many neighbours.

@@ -60,8 +60,9 @@ pub fn overview(facts: &Overview<'_>) -> Section {
         let text = format!("{} at {}", error(best), best.iteration);
         tiles.push(("best test MSE", text));
     }
-    if let Some((_, last)) = seconds_trained(records).last() {
-        tiles.push(("time trained", duration(*last)));
+    let seconds = seconds_trained(records);
+    if seconds > 0.0 {
+        tiles.push(("time trained", duration(seconds)));
     }
     tiles.push(("weights", facts.parameters.to_string()));
     let at = facts

@@ -7,6 +7,7 @@
 
 mod adam;
 mod checkpoint;
+mod clock;
 mod config;
 mod error;
 mod folder;

@@ -62,7 +62,7 @@ pub struct Metrics {
     pub eta: Vec<f64>,
     /// Step sizes, drift form.
     pub drift: Vec<f64>,
-    /// Seconds of this session so far.
+    /// Seconds so far, over all sessions.
     pub seconds: f64,
 }
 
@@ -143,21 +143,13 @@ impl Record {
     }
 }
 
-/// Seconds trained by iteration, over all sessions: each counts its own from 0.
-pub fn seconds_trained(records: &[Record]) -> Vec<(u64, f64)> {
-    let (mut before, mut last) = (0.0, 0.0);
-    let mut points = Vec::new();
-    for record in records {
-        let Record::Train(metrics) = record else {
-            continue;
-        };
-        if metrics.seconds < last {
-            before += last;
-        }
-        last = metrics.seconds;
-        points.push((metrics.iteration, before + last));
-    }
-    points
+/// Seconds trained up to the last learning iteration in the log.
+pub fn seconds_trained(records: &[Record]) -> f64 {
+    let last = records.iter().rev().find_map(|record| match record {
+        Record::Train(metrics) => Some(metrics.seconds),
+        Record::Evaluation(_) | Record::StepSize(_) => None,
+    });
+    last.unwrap_or(0.0)
 }
 
 /// The open file.
@@ -259,31 +251,5 @@ mod tests {
         log.write(&evaluation(40)).unwrap();
         let found = MetricsLog::read(&folder).unwrap();
         assert_eq!(found, [10, 20, 40].map(evaluation));
-    }
-
-    fn at(iteration: u64, seconds: f64) -> Record {
-        Record::Train(Metrics {
-            iteration,
-            loss: Some(1.0),
-            parts: BTreeMap::new(),
-            mse: None,
-            start_energy: None,
-            weight_gradient_norm: None,
-            latent_gradient_norm: None,
-            diverged: 0.0,
-            skipped: None,
-            sigma: 0.3,
-            learning_rate: 1e-3,
-            eta: vec![0.05],
-            drift: vec![0.00125],
-            seconds,
-        })
-    }
-
-    #[test]
-    fn time_goes_on_over_sessions() {
-        let records = [at(10, 4.0), at(20, 8.0), at(30, 3.0), at(40, 6.0)];
-        let times: Vec<f64> = seconds_trained(&records).iter().map(|(_, s)| *s).collect();
-        assert_eq!(times, [4.0, 8.0, 11.0, 14.0]);
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
 };
 
 use burn::{prelude::*, tensor::TensorData};
@@ -13,8 +12,8 @@ use shortrun_eval::{Grid, host, mean_image_mse};
 
 use crate::{
     Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Parameters, Progress, Record,
-    RunFolder, Skip, State, TrainConfig, TrainError, folder::write_atomically,
-    memory::peak_memory_mib, seconds_trained,
+    RunFolder, Skip, State, TrainConfig, TrainError, clock::Clock, folder::write_atomically,
+    memory::peak_memory_mib,
 };
 
 /// Columns of the picture grids.
@@ -58,7 +57,7 @@ pub struct Summary {
     pub evaluation: Option<Evaluation>,
     /// Iteration and test error of the best checkpoint.
     pub best: Option<(u64, f64)>,
-    /// Seconds of this session.
+    /// Seconds over all sessions.
     pub seconds: f64,
     /// How many numbers are learned.
     #[serde(default)]
@@ -189,8 +188,9 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
     }
 
     fn run_to_end(&mut self, stop: &Stop, progress: &mut Progress) -> Result<Summary, TrainError> {
-        let begun = Instant::now();
         let mut log = MetricsLog::open(&self.folder, self.state.iteration)?;
+        let minutes = self.config.minutes;
+        let clock = Clock::go_on(&self.folder, self.state.iteration, minutes)?;
         let mut batches = Batches::new(
             self.config.seed,
             self.data.train.len(),
@@ -199,22 +199,16 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         let mut evaluation = MetricsLog::last_evaluation(&self.folder)?;
         // What is not new came from a checkpoint.
         let mut saved = self.state.iteration > 0;
-        let before = seconds_trained(&MetricsLog::read(&self.folder)?)
-            .last()
-            .map_or(0.0, |(_, seconds)| *seconds);
-        let (iterations, minutes) = (self.config.iterations, self.config.minutes);
-        let done = |iteration: u64| {
-            let seconds = before + begun.elapsed().as_secs_f64();
-            iteration >= iterations || minutes.is_some_and(|m| seconds >= 60.0 * m)
-        };
+        let iterations = self.config.iterations;
+        let done = |iteration: u64| iteration >= iterations || clock.is_over();
         progress.begin(self.state.iteration);
         while !done(self.state.iteration) && !stop.load(Ordering::Relaxed) {
-            let learned = self.iterate(&mut batches, &mut log, begun, progress)?;
+            let learned = self.iterate(&mut batches, &mut log, &clock, progress)?;
             if let Some(skip) = &learned.skipped
                 && self.state.skipped_in_a_row >= self.config.max_skipped
             {
                 self.save(&log)?;
-                self.summarise(Ending::Diverged, evaluation, begun)?;
+                self.summarise(Ending::Diverged, evaluation, &clock)?;
                 return Err(TrainError::TooManySkipped {
                     iteration: self.state.iteration,
                     count: self.state.skipped_in_a_row,
@@ -246,7 +240,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             _ if !saved => self.save(&log)?,
             _ => {}
         }
-        self.summarise(ending, evaluation, begun)
+        self.summarise(ending, evaluation, &clock)
     }
 
     /// One iteration, its line in the log, and its words.
@@ -254,7 +248,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         &mut self,
         batches: &mut Batches,
         log: &mut MetricsLog,
-        begun: Instant,
+        clock: &Clock,
         progress: &mut Progress,
     ) -> Result<Learned, TrainError> {
         let places = batches.indices(self.state.iteration);
@@ -268,8 +262,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         self.state.iteration += 1;
         progress.advance(self.state.iteration);
         if logged || learned.skipped.is_some() {
-            let seconds = begun.elapsed().as_secs_f64();
-            let metrics = Metrics::new(self.state.iteration, &learned, seconds);
+            let metrics = Metrics::new(self.state.iteration, &learned, clock.seconds());
             progress.learned(&metrics);
             log.write(&Record::Train(metrics))?;
         }
@@ -300,7 +293,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         &self,
         ending: Ending,
         evaluation: Option<Evaluation>,
-        begun: Instant,
+        clock: &Clock,
     ) -> Result<Summary, TrainError> {
         let summary = Summary {
             ending,
@@ -309,7 +302,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             data: self.data.provenance.clone(),
             evaluation,
             best: self.state.best,
-            seconds: begun.elapsed().as_secs_f64(),
+            seconds: clock.seconds(),
             parameters: self.method.parameters(),
             peak_memory_mib: peak_memory_mib(),
         };

@@ -156,6 +156,7 @@ fn when_the_time_is_over_a_run_is_finished_and_more_time_goes_on_with_it() {
     assert_eq!(evaluated(dir.path()).last(), Some(&first.iterations));
     let (again, _) = resume(&config, &data, dir.path()).unwrap();
     assert_eq!(again.iterations, first.iterations);
+    assert!(again.seconds >= first.seconds && first.seconds >= 0.2);
     config.minutes = Some(0.4 / 60.0);
     let (longer, _) = resume(&config, &data, dir.path()).unwrap();
     assert!(longer.iterations > first.iterations && longer.iterations < 100_000);

@@ -1,0 +1,44 @@
+//! The time of a run.
+
+use std::time::Instant;
+
+use crate::{MetricsLog, RunFolder, Summary, TrainError, seconds_trained};
+
+/// Counts the seconds of a run over all its sessions.
+pub(crate) struct Clock {
+    before: f64,
+    begun: Instant,
+    limit: Option<f64>,
+}
+
+impl Clock {
+    /// Goes on from what the run's files say of its first `iteration` iterations; the time is over after
+    /// `minutes`, if given.
+    ///
+    /// # Errors
+    /// If `metrics.jsonl` cannot be read.
+    pub(crate) fn go_on(
+        folder: &RunFolder,
+        iteration: u64,
+        minutes: Option<f64>,
+    ) -> Result<Self, TrainError> {
+        let logged = seconds_trained(&MetricsLog::read(folder)?);
+        // A summary also counts what came after the last line: evaluations, and iterations not logged.
+        let summary = Summary::read(folder).filter(|summary| summary.iterations == iteration);
+        Ok(Self {
+            before: summary.map_or(logged, |summary| summary.seconds.max(logged)),
+            begun: Instant::now(),
+            limit: minutes.map(|minutes| 60.0 * minutes),
+        })
+    }
+
+    /// Seconds so far.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.before + self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Whether the time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.limit.is_some_and(|limit| self.seconds() >= limit)
+    }
+}
