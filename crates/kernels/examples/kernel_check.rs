@@ -24,7 +24,10 @@ use cubecl::{
 };
 use reference::{Generator, Rng};
 use shapes::{finer, released, shapes, wider};
-use shortrun_kernels::cuda::{Network, Noise, NoiseStream, Observed, Packed, Shape};
+use shortrun_kernels::{
+    GeneratorKernels, Noise, NoiseStream, Observed, Shape,
+    cuda::{Network, Packed},
+};
 
 type Client = ComputeClient<CudaRuntime>;
 
@@ -75,6 +78,11 @@ impl Case {
             mask,
             latents,
         }
+    }
+
+    fn pack(&self) -> Packed {
+        let count = self.network.shape().parameter_count();
+        self.network.pack(&[(self.parameters.clone(), count)])
     }
 
     fn observed(&self, client: &Client, masked: bool) -> Observed {
@@ -196,7 +204,7 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
     println!("{name}, batch {batch}");
     let case = Case::new(client, shape, batch, 5);
     let begun = Instant::now();
-    let packed = case.network.pack(case.parameters.clone());
+    let packed = case.pack();
     sync(client);
     let dim = shape.dim();
     for masked in [false, true] {
@@ -360,7 +368,7 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
         let latents = client.create_from_slice(bytes(&case.latents));
         sync(client);
         let begun = Instant::now();
-        let packed = case.network.pack(case.parameters.clone());
+        let packed = case.pack();
         sync(client);
         packing.push(begun.elapsed().as_secs_f64() * 1e3);
         let stream = NoiseStream {
@@ -383,7 +391,7 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
         drop(ends);
     }
     let chain = median(whole);
-    let packed = case.network.pack(case.parameters.clone());
+    let packed = case.pack();
     let mut learning = vec![];
     for _ in 0..8 {
         let latents = client.create_from_slice(bytes(&case.latents));

@@ -13,12 +13,13 @@ use cubecl::{
     prelude::*,
     server::Handle,
 };
-use shortrun_kernels::cuda::{
-    AdamStep, adam, gradient_sums,
-    tensors::{
+use shortrun_kernels::{
+    AdamStep, adam,
+    cuda::tensors::{
         Convolution, Correlation, Form, Matrices, column_products, combine, convolve, correlate,
         gelu_bends, gelu_with_slope, multiply,
     },
+    gradient_sums,
 };
 
 type Client = ComputeClient<CudaRuntime>;

@@ -41,38 +41,14 @@ use std::{
 use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
 use half::bf16;
 
-use crate::{noise, shape};
+use crate::{GeneratorKernels, Noise, Observed, Shape, copy, noise, shape};
 
 use self::{
     learn::Learning,
     plan::{Plan, Weights},
 };
 
-pub use crate::{AdamStep, NoiseStream, Scale, Shape, adam, gradient_sums};
-
 type Client = ComputeClient<CudaRuntime>;
-
-/// Where the noise of a chain comes from.
-#[derive(Clone, Debug)]
-pub enum Noise {
-    /// None: gradient descent.
-    Off,
-    /// Drawn on the GPU, step k from the stream's step k.
-    Keyed(NoiseStream),
-    /// As given, `[steps, images, d]`.
-    Given(Handle),
-}
-
-/// What the generator has to explain; all row by row in float32.
-#[derive(Clone, Debug)]
-pub struct Observed {
-    /// `[images, channels, height, width]`
-    pub images: Handle,
-    /// 1 where a pixel was seen, 0 elsewhere; of the images' shape.
-    pub mask: Option<Handle>,
-    /// `1 / σ²`
-    pub precision: f32,
-}
 
 /// A generator's shape, ready for its GPU.
 pub struct Network {
@@ -153,176 +129,9 @@ impl Network {
         }
     }
 
-    /// The shape.
-    pub fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    /// Packs `parameters`, all weights end to end in float32 (see [`Shape::parameter_count`]): for
-    /// each layer, top first, the projection's linear weight `[d, seeds * size²]` and bias, its
-    /// transposed convolution `[seeds, features, 5, 5]`, and its block's two convolutions with
-    /// biases; then for each layer but the top one the mean's and the scale's convolution and linear
-    /// weight `[channels * (size - 4)², d]`, with biases; the refining blocks' convolutions with
-    /// biases; of two doublings the first `[features, features, 4, 4]` and its bias; the transposed
-    /// convolution to the image `[features, channels, 4, 4]` and its bias.
-    pub fn pack(&self, parameters: Handle) -> Packed {
-        let count = self.shape.parameter_count();
-        let gather = |(table, length): &(Handle, usize), bytes: usize| {
-            let to = self.client.empty(length * bytes);
-            // SAFETY: places in the table are below `count`, and `to` has `length` values.
-            unsafe {
-                let arguments = (
-                    ArrayArg::from_raw_parts(parameters.clone(), count),
-                    ArrayArg::from_raw_parts(table.clone(), *length),
-                    ArrayArg::from_raw_parts(to.clone(), *length),
-                );
-                let cubes = CubeCount::Static(length.div_ceil(256) as u32, 1, 1);
-                let threads = CubeDim::new_1d(256);
-                let (a, b, c) = arguments;
-                if bytes == 4 {
-                    gather::gather::launch_unchecked::<f32, CudaRuntime>(
-                        &self.client,
-                        cubes,
-                        threads,
-                        a,
-                        b,
-                        c,
-                        *length as u32,
-                    );
-                } else {
-                    gather::gather::launch_unchecked::<bf16, CudaRuntime>(
-                        &self.client,
-                        cubes,
-                        threads,
-                        a,
-                        b,
-                        c,
-                        *length as u32,
-                    );
-                }
-            }
-            to
-        };
-        let [ring, direct, bias] = &self.tables;
-        Packed {
-            ring: gather(ring, 2),
-            rows: ring.1 / 256,
-            direct: gather(direct, 2),
-            direct_vectors: direct.1 / 8,
-            bias: gather(bias, 4),
-            biases: bias.1,
-        }
-    }
-
-    /// As [`pack`](Self::pack), from the weights one tensor after the other, each with its number of
-    /// values.
-    pub fn pack_parts(&self, parts: &[(Handle, usize)]) -> Packed {
-        self.pack(gather::join(&self.client, parts))
-    }
-
-    /// Runs a chain from `start` `[images, d]`: its end `[images, d]`, and the energies before each
-    /// step `[steps, images]`. `sizes`: for each step and latent dimension drift `s` and `sqrt(2 s)`.
-    pub fn chain(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        start: Handle,
-        batch: usize,
-        sizes: &[f32],
-        noise: &Noise,
-    ) -> (Handle, Handle) {
-        let steps = sizes.len() / (2 * self.shape.dim());
-        let bench = self.bench(observed, start, batch, sizes, noise, steps, false);
-        let mode = match noise {
-            Noise::Off => op::NO_NOISE,
-            Noise::Keyed(_) => op::KEYED_NOISE,
-            Noise::Given(_) => op::GIVEN_NOISE,
-        };
-        let plan = &bench.planned.plan;
-        self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
-        for step in 0..steps {
-            self.launch_all(packed, observed, &bench, &plan.step, step, mode);
-            let end = if step + 1 < steps {
-                &plan.last_and_first
-            } else {
-                &plan.last
-            };
-            self.launch_images(packed, observed, &bench, end, step, mode);
-        }
-        (bench.latents, bench.energies)
-    }
-
-    /// Energies `[images]` and their gradients `[images, d]` in the latents.
-    pub fn gradient(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        latents: Handle,
-        batch: usize,
-    ) -> (Handle, Handle) {
-        let mode = op::KEEP_GRADIENT;
-        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
-        let plan = &bench.planned.plan;
-        self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
-        self.launch_all(packed, observed, &bench, &plan.step, 0, mode);
-        self.launch_images(packed, observed, &bench, &plan.last, 0, mode);
-        (bench.energies, bench.gradients)
-    }
-
-    /// Energies `[images]` alone.
-    pub fn energies(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        latents: Handle,
-        batch: usize,
-    ) -> Handle {
-        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
-        self.launch_forward_only(packed, observed, &bench, op::KEEP_GRADIENT);
-        bench.energies
-    }
-
-    /// The images `[images, channels, height, width]` of latents `[images, d]`.
-    pub fn images(&self, packed: &Packed, latents: Handle, batch: usize) -> Handle {
-        let values = batch * self.shape.image_values();
-        let observed = Observed {
-            images: self.client.create_from_slice(&vec![0; values * 4]),
-            mask: None,
-            precision: 1.0,
-        };
-        let mode = op::IMAGES;
-        let mut bench = self.bench(&observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
-        bench.gradients = self.client.empty(values * 4);
-        self.launch_forward_only(packed, &observed, &bench, mode);
-        bench.gradients
-    }
-
     /// Launches of one step.
     pub fn launches(&self, batch: usize) -> usize {
         self.plan(batch, false).plan.step.len() + 1
-    }
-
-    /// The gradient in all weights, end to end as [`pack`](Self::pack) takes them, of the sum of the
-    /// images' energies at fixed `latents` `[images, d]`, each times its part of `weights` `[images]`.
-    pub fn weight_gradient(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        latents: Handle,
-        batch: usize,
-        weights: Handle,
-    ) -> Handle {
-        let mode = op::WEIGHTED;
-        let noise = Noise::Given(weights);
-        let bench = self.bench(observed, latents, batch, &[0.0; 2], &noise, 1, true);
-        let plan = &bench.planned.plan;
-        self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
-        self.launch_all(packed, observed, &bench, &plan.step, 0, mode);
-        self.launch_images(packed, observed, &bench, &plan.last, 0, mode);
-        match &bench.planned.learning {
-            Some(learning) => self.launch_weights(&bench, learning),
-            None => unreachable!("a plan that keeps"),
-        }
     }
 
     fn plan(&self, batch: usize, keep: bool) -> Arc<Planned> {
@@ -378,19 +187,7 @@ impl Network {
             u32::from(observed.mask.is_some()),
         ];
         control.extend(header);
-        let start = self.client.empty(batch * dim * 4);
-        let count = batch * dim;
-        // SAFETY: both hold `count` values.
-        unsafe {
-            copy::launch_unchecked::<CudaRuntime>(
-                &self.client,
-                CubeCount::Static(count.div_ceil(256) as u32, 1, 1),
-                CubeDim::new_1d(256),
-                ArrayArg::from_raw_parts(latents, count),
-                ArrayArg::from_raw_parts(start.clone(), count),
-                count as u32,
-            );
-        }
+        let start = copy::copy(&self.client, latents, batch * dim);
         Bench {
             batch,
             store: self.client.empty(plan.store * 16),
@@ -410,9 +207,157 @@ impl Network {
     }
 }
 
-#[cube(launch_unchecked)]
-fn copy(from: &Array<f32>, to: &mut Array<f32>, count: u32) {
-    if ABSOLUTE_POS < count as usize {
-        to[ABSOLUTE_POS] = from[ABSOLUTE_POS];
+impl GeneratorKernels for Network {
+    type Runtime = CudaRuntime;
+    type Packed = Packed;
+
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn pack(&self, parameters: &[(Handle, usize)]) -> Packed {
+        let parameters = match parameters {
+            [(all, _)] => all.clone(),
+            parts => gather::join(&self.client, parts),
+        };
+        let count = self.shape.parameter_count();
+        let gather = |(table, length): &(Handle, usize), bytes: usize| {
+            let to = self.client.empty(length * bytes);
+            // SAFETY: places in the table are below `count`, and `to` has `length` values.
+            unsafe {
+                let arguments = (
+                    ArrayArg::from_raw_parts(parameters.clone(), count),
+                    ArrayArg::from_raw_parts(table.clone(), *length),
+                    ArrayArg::from_raw_parts(to.clone(), *length),
+                );
+                let cubes = CubeCount::Static(length.div_ceil(256) as u32, 1, 1);
+                let threads = CubeDim::new_1d(256);
+                let (a, b, c) = arguments;
+                if bytes == 4 {
+                    gather::gather::launch_unchecked::<f32, CudaRuntime>(
+                        &self.client,
+                        cubes,
+                        threads,
+                        a,
+                        b,
+                        c,
+                        *length as u32,
+                    );
+                } else {
+                    gather::gather::launch_unchecked::<bf16, CudaRuntime>(
+                        &self.client,
+                        cubes,
+                        threads,
+                        a,
+                        b,
+                        c,
+                        *length as u32,
+                    );
+                }
+            }
+            to
+        };
+        let [ring, direct, bias] = &self.tables;
+        Packed {
+            ring: gather(ring, 2),
+            rows: ring.1 / 256,
+            direct: gather(direct, 2),
+            direct_vectors: direct.1 / 8,
+            bias: gather(bias, 4),
+            biases: bias.1,
+        }
+    }
+
+    fn images(&self, packed: &Packed, latents: Handle, batch: usize) -> Handle {
+        let values = batch * self.shape.image_values();
+        let observed = Observed {
+            images: self.client.create_from_slice(&vec![0; values * 4]),
+            mask: None,
+            precision: 1.0,
+        };
+        let mode = op::IMAGES;
+        let mut bench = self.bench(&observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
+        bench.gradients = self.client.empty(values * 4);
+        self.launch_forward_only(packed, &observed, &bench, mode);
+        bench.gradients
+    }
+
+    fn energies(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        batch: usize,
+    ) -> Handle {
+        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
+        self.launch_forward_only(packed, observed, &bench, op::KEEP_GRADIENT);
+        bench.energies
+    }
+
+    fn gradient(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        batch: usize,
+    ) -> (Handle, Handle) {
+        let mode = op::KEEP_GRADIENT;
+        let bench = self.bench(observed, latents, batch, &[0.0; 2], &Noise::Off, 1, false);
+        let plan = &bench.planned.plan;
+        self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
+        self.launch_all(packed, observed, &bench, &plan.step, 0, mode);
+        self.launch_images(packed, observed, &bench, &plan.last, 0, mode);
+        (bench.energies, bench.gradients)
+    }
+
+    fn chain(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        start: Handle,
+        batch: usize,
+        sizes: &[f32],
+        noise: &Noise,
+    ) -> (Handle, Handle) {
+        let steps = sizes.len() / (2 * self.shape.dim());
+        let bench = self.bench(observed, start, batch, sizes, noise, steps, false);
+        let mode = match noise {
+            Noise::Off => op::NO_NOISE,
+            Noise::Keyed(_) => op::KEYED_NOISE,
+            Noise::Given(_) => op::GIVEN_NOISE,
+        };
+        let plan = &bench.planned.plan;
+        self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
+        for step in 0..steps {
+            self.launch_all(packed, observed, &bench, &plan.step, step, mode);
+            let end = if step + 1 < steps {
+                &plan.last_and_first
+            } else {
+                &plan.last
+            };
+            self.launch_images(packed, observed, &bench, end, step, mode);
+        }
+        (bench.latents, bench.energies)
+    }
+
+    fn weight_gradient(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        batch: usize,
+        weights: Handle,
+    ) -> Handle {
+        let mode = op::WEIGHTED;
+        let noise = Noise::Given(weights);
+        let bench = self.bench(observed, latents, batch, &[0.0; 2], &noise, 1, true);
+        let plan = &bench.planned.plan;
+        self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
+        self.launch_all(packed, observed, &bench, &plan.step, 0, mode);
+        self.launch_images(packed, observed, &bench, &plan.last, 0, mode);
+        match &bench.planned.learning {
+            Some(learning) => self.launch_weights(&bench, learning),
+            None => unreachable!("a plan that keeps"),
+        }
     }
 }

@@ -2,9 +2,13 @@
 
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod adam;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod copy;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod generator_kernels;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod noise;
 #[cfg(feature = "portable")]
@@ -15,6 +19,7 @@ mod shape;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 pub use self::{
     adam::{AdamStep, adam, sums as gradient_sums},
+    generator_kernels::{GeneratorKernels, Noise, Observed},
     noise::NoiseStream,
     shape::{Scale, Shape},
 };

@@ -29,31 +29,9 @@ use self::{
     passes::Passes,
     values::Values,
 };
-use crate::{NoiseStream, Shape, shape::Parameters};
+use crate::{GeneratorKernels, Noise, Observed, Shape, copy, shape::Parameters};
 
 pub use self::{packed::Packed, tile::Operands};
-
-/// Where the noise of a chain comes from.
-#[derive(Clone, Debug)]
-pub enum Noise {
-    /// None: gradient descent.
-    Off,
-    /// Drawn on the GPU, step k from the stream's step k.
-    Keyed(NoiseStream),
-    /// As given, `[steps, images, d]`.
-    Given(Handle),
-}
-
-/// What the generator has to explain; all row by row in float32.
-#[derive(Clone, Debug)]
-pub struct Observed {
-    /// `[images, channels, height, width]`
-    pub images: Handle,
-    /// 1 where a pixel was seen, 0 elsewhere; of the images' shape.
-    pub mask: Option<Handle>,
-    /// `1 / σ²`
-    pub precision: f32,
-}
 
 /// A generator's shape, ready for its GPU.
 pub struct Network<R: Runtime> {
@@ -74,114 +52,9 @@ impl<R: Runtime> Network<R> {
         }
     }
 
-    /// The shape.
-    pub fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
     /// What the operands of products are.
     pub fn operands(&self) -> Operands {
         self.operands
-    }
-
-    /// Packs `parameters`, all weights end to end in float32 (see [`Shape::parameter_count`]): for
-    /// each layer, top first, the projection's linear weight `[d, seeds * size²]` and bias, its
-    /// transposed convolution `[seeds, features, 5, 5]`, and its block's two convolutions with
-    /// biases; then for each layer but the top one the mean's and the scale's convolution and linear
-    /// weight `[channels * (size - 4)², d]`, with biases; the refining blocks' convolutions with
-    /// biases; of two doublings the first, `[features, features, 4, 4]` and its bias; the transposed
-    /// convolution to the image `[features, channels, 4, 4]` and its bias.
-    pub fn pack(&self, parameters: Handle) -> Packed {
-        let parameters = Values::new(parameters, self.places.count);
-        Packed::new(&self.client, &self.shape, &self.places, parameters)
-    }
-
-    /// Runs a chain from `start` `[images, d]`: its end `[images, d]`, and the energies before each
-    /// step `[steps, images]`. `sizes`: for each step and latent dimension drift `s` and `sqrt(2 s)`.
-    pub fn chain(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        start: Handle,
-        images: usize,
-        sizes: &[f32],
-        noise: &Noise,
-    ) -> (Handle, Handle) {
-        let d = self.shape.dim();
-        let steps = sizes.len() / (2 * d);
-        let latents = image::copy(&self.client, &Values::new(start, images * d));
-        let energies = Values::empty(&self.client, steps * images);
-        let sizes = Values::new(
-            self.client.create_from_slice(bytemuck::cast_slice(sizes)),
-            sizes.len(),
-        );
-        let (then, noise, key) = match noise {
-            Noise::Off => (Then::Descend, latents.clone(), [0; 4]),
-            Noise::Keyed(stream) => (Then::Draw, latents.clone(), stream.header()),
-            Noise::Given(noise) => (
-                Then::Take,
-                Values::new(noise.clone(), steps * images * d),
-                [0; 4],
-            ),
-        };
-        let passes = self.passes(packed, &latents, images);
-        for step in 0..steps {
-            passes.down();
-            self.compare(&passes, observed, &energies, step, None);
-            passes.up(&Leave {
-                then,
-                step,
-                precision: observed.precision,
-                latents: &latents,
-                gradients: &latents,
-                noise: &noise,
-                key,
-                sizes: &sizes,
-            });
-        }
-        (latents.handle, energies.handle)
-    }
-
-    /// Energies `[images]` and their gradients `[images, d]` in the latents.
-    pub fn gradient(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        latents: Handle,
-        images: usize,
-    ) -> (Handle, Handle) {
-        let latents = Values::new(latents, images * self.shape.dim());
-        let passes = self.passes(packed, &latents, images);
-        let (energies, gradients) = self.once(&passes, observed, None);
-        (energies.handle, gradients.handle)
-    }
-
-    /// The images `[images, channels, height, width]` of latents `[images, d]`.
-    pub fn images(&self, packed: &Packed, latents: Handle, images: usize) -> Handle {
-        let latents = Values::new(latents, images * self.shape.dim());
-        let passes = self.passes(packed, &latents, images);
-        passes.down();
-        image::tanh(&self.client, &passes.maps.image);
-        passes.maps.image.handle
-    }
-
-    /// The gradient in all weights, end to end as [`pack`](Self::pack) takes them, of the sum of the
-    /// images' energies at fixed `latents` `[images, d]`, each times its part of `weights` `[images]`.
-    pub fn weight_gradient(
-        &self,
-        packed: &Packed,
-        observed: &Observed,
-        latents: Handle,
-        images: usize,
-        weights: Handle,
-    ) -> Handle {
-        let latents = Values::new(latents, images * self.shape.dim());
-        let passes = self.passes(packed, &latents, images);
-        let weights = Values::new(weights, images);
-        // Of a mean, the weights are 1 / images: operands of 16 bits would lose digits.
-        let scale = images as f32;
-        self.once(&passes, observed, Some((&weights, scale)));
-        passes.weight_gradients(observed.precision / scale).handle
     }
 
     fn passes<'a>(
@@ -246,5 +119,121 @@ impl<R: Runtime> Network<R> {
             sizes: passes.latents,
         });
         (energies, gradients)
+    }
+}
+
+impl<R: Runtime> GeneratorKernels for Network<R> {
+    type Runtime = R;
+    type Packed = Packed;
+
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn pack(&self, parameters: &[(Handle, usize)]) -> Packed {
+        let joined = match parameters {
+            [(all, _)] => all.clone(),
+            parts => copy::end_to_end(&self.client, parts),
+        };
+        let parameters = Values::new(joined, self.places.count);
+        Packed::new(&self.client, &self.shape, &self.places, parameters)
+    }
+
+    fn images(&self, packed: &Packed, latents: Handle, images: usize) -> Handle {
+        let latents = Values::new(latents, images * self.shape.dim());
+        let passes = self.passes(packed, &latents, images);
+        passes.down();
+        image::tanh(&self.client, &passes.maps.image);
+        passes.maps.image.handle
+    }
+
+    fn energies(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        images: usize,
+    ) -> Handle {
+        let latents = Values::new(latents, images * self.shape.dim());
+        let passes = self.passes(packed, &latents, images);
+        let energies = Values::empty(&self.client, images);
+        passes.down();
+        self.compare(&passes, observed, &energies, 0, None);
+        energies.handle
+    }
+
+    fn gradient(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        images: usize,
+    ) -> (Handle, Handle) {
+        let latents = Values::new(latents, images * self.shape.dim());
+        let passes = self.passes(packed, &latents, images);
+        let (energies, gradients) = self.once(&passes, observed, None);
+        (energies.handle, gradients.handle)
+    }
+
+    fn chain(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        start: Handle,
+        images: usize,
+        sizes: &[f32],
+        noise: &Noise,
+    ) -> (Handle, Handle) {
+        let d = self.shape.dim();
+        let steps = sizes.len() / (2 * d);
+        let start = copy::copy(&self.client, start, images * d);
+        let latents = Values::new(start, images * d);
+        let energies = Values::empty(&self.client, steps * images);
+        let sizes = Values::new(
+            self.client.create_from_slice(bytemuck::cast_slice(sizes)),
+            sizes.len(),
+        );
+        let (then, noise, key) = match noise {
+            Noise::Off => (Then::Descend, latents.clone(), [0; 4]),
+            Noise::Keyed(stream) => (Then::Draw, latents.clone(), stream.header()),
+            Noise::Given(noise) => (
+                Then::Take,
+                Values::new(noise.clone(), steps * images * d),
+                [0; 4],
+            ),
+        };
+        let passes = self.passes(packed, &latents, images);
+        for step in 0..steps {
+            passes.down();
+            self.compare(&passes, observed, &energies, step, None);
+            passes.up(&Leave {
+                then,
+                step,
+                precision: observed.precision,
+                latents: &latents,
+                gradients: &latents,
+                noise: &noise,
+                key,
+                sizes: &sizes,
+            });
+        }
+        (latents.handle, energies.handle)
+    }
+
+    fn weight_gradient(
+        &self,
+        packed: &Packed,
+        observed: &Observed,
+        latents: Handle,
+        images: usize,
+        weights: Handle,
+    ) -> Handle {
+        let latents = Values::new(latents, images * self.shape.dim());
+        let passes = self.passes(packed, &latents, images);
+        let weights = Values::new(weights, images);
+        // Of a mean, the weights are 1 / images: operands of 16 bits would lose digits.
+        let scale = images as f32;
+        self.once(&passes, observed, Some((&weights, scale)));
+        passes.weight_gradients(observed.precision / scale).handle
     }
 }

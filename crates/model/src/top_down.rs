@@ -205,24 +205,16 @@ impl<B: Backend> MultiLayerGenerator<B> {
 
 impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
     fn forward(&self, latents: Tensor<B, 2>) -> Tensor<B, 4> {
-        #[cfg(feature = "cuda")]
-        if let Some(images) = crate::cuda::forward(self, &latents) {
-            return images;
-        }
-        #[cfg(feature = "wgpu")]
-        if let Some(images) = crate::wgpu::forward(self, &latents) {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if let Some(images) = crate::fused::forward(self, &latents) {
             return images;
         }
         self.image(self.features(latents, None))
     }
 
     fn energy(&self, latents: Tensor<B, 2>, observation: &Observation<B>) -> Tensor<B, 1> {
-        #[cfg(feature = "cuda")]
-        if let Some(energy) = crate::cuda::energy(self, &latents, observation) {
-            return energy;
-        }
-        #[cfg(feature = "wgpu")]
-        if let Some(energy) = crate::wgpu::energy(self, &latents, observation) {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if let Some(energy) = crate::fused::energy(self, &latents, observation) {
             return energy;
         }
         let mut prior: Option<Tensor<B, 1>> = None;
@@ -263,12 +255,8 @@ impl<B: Backend> Generator<B> for MultiLayerGenerator<B> {
     {
         use burn::module::AutodiffModule;
         let generator = self.valid();
-        #[cfg(feature = "cuda")]
-        if let Some(posterior) = crate::cuda::posterior(&generator, &observation) {
-            return posterior;
-        }
-        #[cfg(feature = "wgpu")]
-        if let Some(posterior) = crate::wgpu::posterior(&generator, &observation) {
+        #[cfg(any(feature = "cuda", feature = "wgpu"))]
+        if let Some(posterior) = crate::fused::posterior(&generator, &observation) {
             return posterior;
         }
         Box::new(ExplicitPosterior::new(&generator, observation))

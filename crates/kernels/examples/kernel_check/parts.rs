@@ -1,6 +1,6 @@
 //! What the generator is made of, in float64: convolutions, linear layers and their gradients.
 
-use shortrun_kernels::cuda::Scale;
+use shortrun_kernels::Scale;
 
 /// Maps `[channels][size][size]`.
 pub(crate) type Map = Vec<f64>;

@@ -1,6 +1,6 @@
 //! Energy and gradient of the generator in float64, as plainly as can be.
 
-use shortrun_kernels::cuda::Shape;
+use shortrun_kernels::Shape;
 
 use crate::parts::{
     Affine, Map, conv, conv_back, conv_weights, deconv, deconv_back, deconv_weights, gelu_map,

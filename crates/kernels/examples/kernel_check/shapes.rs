@@ -1,6 +1,6 @@
 //! The generators that are checked.
 
-use shortrun_kernels::cuda::{Scale, Shape};
+use shortrun_kernels::{Scale, Shape};
 
 /// The preset of that name.
 pub(crate) fn released() -> Shape {

@@ -4,13 +4,14 @@ use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
 use half::bf16;
 
 use super::{
-    Bench, Network, Observed, Packed, Planned, Uploaded,
+    Bench, Network, Packed, Planned, Uploaded,
     conv::WARPS,
     linear::{self, IMAGES},
     op,
     plan::{Launch, Program},
     program, weights,
 };
+use crate::Observed;
 
 impl Network {
     /// From the latents to images and energies.

@@ -3,11 +3,11 @@
 use cubecl::prelude::*;
 
 use super::{
-    Observed,
     sum::over_cube,
     tile::THREADS,
     values::{Values, cubes},
 };
+use crate::Observed;
 
 /// A batch of images at the end of the way down.
 pub(super) struct Ending<'a> {
@@ -137,29 +137,4 @@ fn tanh_all(values: &mut Array<f32>, count: usize) {
 #[cube]
 fn tanh_of(x: f32) -> f32 {
     1.0f32 - 2.0f32 / (f32::exp(2.0f32 * x) + 1.0f32)
-}
-
-/// A copy of `count` values.
-pub(super) fn copy<R: Runtime>(client: &ComputeClient<R>, from: &Values) -> Values {
-    let to = Values::empty(client, from.length);
-    // SAFETY: as in `tanh`.
-    unsafe {
-        copy_to::launch_unchecked::<R>(
-            client,
-            cubes(from.length, THREADS),
-            CubeDim::new_1d(THREADS as u32),
-            from.argument(),
-            to.argument(),
-            from.length,
-        );
-    }
-    to
-}
-
-#[cube(launch_unchecked)]
-fn copy_to(from: &Array<f32>, to: &mut Array<f32>, count: usize) {
-    let i = ABSOLUTE_POS;
-    if i < count {
-        to[i] = from[i];
-    }
 }

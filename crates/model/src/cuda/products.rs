@@ -17,13 +17,16 @@ use burn::{
     prelude::*,
     tensor::TensorPrimitive,
 };
+use cubecl::cuda::CudaRuntime;
 
 use super::{
     Values,
-    learned::{Tracked, tracked},
     tensors::{Form, convolve, correlate, multiply},
 };
-use crate::explicit;
+use crate::{
+    explicit,
+    fused::{Tracked, tracked},
+};
 
 /// The convolution of stride 1 of x `[n, in, h, w]`, without bias; weight `[out, in, k, k]`.
 pub(crate) fn convolution<B: Backend>(
@@ -81,6 +84,7 @@ impl Product {
         if let Some(done) = self.make(x, weight) {
             return Some(done);
         }
+        let tracked = tracked::<CudaRuntime, Cuda, B, 4>;
         let (x, weight) = (tracked(x.clone())?, tracked(weight.clone())?);
         let done: Box<dyn Any> = Box::new(self.learned(x, weight)?);
         let primitive = done.downcast::<B::FloatTensorPrimitive>().ok()?;
@@ -100,7 +104,7 @@ impl Product {
     }
 
     /// On its autodiff.
-    fn learned(self, x: Tracked, weight: Tracked) -> Option<Tracked> {
+    fn learned(self, x: Tracked<Cuda>, weight: Tracked<Cuda>) -> Option<Tracked<Cuda>> {
         let saved = Saved {
             x: x.primitive,
             weight: weight.primitive,

@@ -1,7 +1,14 @@
-//! What the kernels of our own for GPUs share, whatever the runtime: tensors as they want them, the
-//! generator as they know it, and Adam.
+//! The built-in generator and Adam by kernels of our own for GPUs, whatever the runtime.
+//!
+//! Code above stays generic over the backend: which runtime it is on, if any, is asked at run time, by type.
 
-use std::any::Any;
+mod learned;
+mod posterior;
+
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, Once, PoisonError},
+};
 
 use burn::{
     prelude::*,
@@ -9,11 +16,129 @@ use burn::{
 };
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::server::Handle;
-use shortrun_kernels::{AdamStep, Scale, Shape};
+use shortrun_kernels::{AdamStep, GeneratorKernels, Observed, Scale, Shape};
+use shortrun_langevin::EnergyGradient;
 
 use crate::{
-    Architecture, GeneratorConfig, MultiLayerGenerator, Parameterisation, ScaleForm, Stochastic,
+    Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, ScaleForm,
+    Stochastic,
 };
+
+#[cfg(feature = "cuda")]
+pub(crate) use learned::{Tracked, tracked};
+
+/// The kernels of one of Burn's runtimes.
+pub(crate) trait Fused: GeneratorKernels<Runtime: CubeRuntime> {
+    /// For this generator on the device of `like`, or why they cannot run it.
+    fn of(like: &CubeTensor<Self::Runtime>, config: &GeneratorConfig) -> Result<Arc<Self>, String>;
+}
+
+/// Kernels made so far, each with its device.
+pub(crate) type Made<K> = Mutex<
+    Vec<(
+        <<K as GeneratorKernels>::Runtime as cubecl::Runtime>::Device,
+        Arc<K>,
+    )>,
+>;
+
+/// The kernels among those `made` for the device of `like` that are `wanted`, else new ones: what they
+/// keep takes a while to make, and serves every iteration.
+pub(crate) fn once<K: Fused>(
+    made: &Made<K>,
+    like: &CubeTensor<K::Runtime>,
+    wanted: impl Fn(&K) -> bool,
+    make: impl FnOnce() -> K,
+) -> Arc<K> {
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = made
+        .iter()
+        .find(|(device, kernels)| *device == like.device && wanted(kernels));
+    if let Some((_, kernels)) = known {
+        return kernels.clone();
+    }
+    let kernels = Arc::new(make());
+    made.push((like.device.clone(), kernels.clone()));
+    kernels
+}
+
+/// Images `[n, c, h, w]` of latents `[n, d]`; `None` if the generator is not on one of the runtimes, or
+/// (said once) if their kernels cannot run it.
+pub(crate) fn forward<B: Backend>(
+    generator: &MultiLayerGenerator<B>,
+    latents: &Tensor<B, 2>,
+) -> Option<Tensor<B, 4>> {
+    let done = None;
+    #[cfg(feature = "cuda")]
+    let done = done.or_else(|| posterior::forward::<crate::cuda::Network, B>(generator, latents));
+    #[cfg(feature = "wgpu")]
+    let done = done.or_else(|| posterior::forward::<crate::wgpu::Network, B>(generator, latents));
+    done
+}
+
+/// The posterior; `None` as [`forward`].
+pub(crate) fn posterior<B: Backend>(
+    generator: &MultiLayerGenerator<B>,
+    of: &Observation<B>,
+) -> Option<Box<dyn EnergyGradient<B>>> {
+    let done = None;
+    #[cfg(feature = "cuda")]
+    let done = done.or_else(|| posterior::posterior::<crate::cuda::Network, B>(generator, of));
+    #[cfg(feature = "wgpu")]
+    let done = done.or_else(|| posterior::posterior::<crate::wgpu::Network, B>(generator, of));
+    done
+}
+
+/// Energies `[n]` with gradients in the weights; `None` unless these are being learned, the latents
+/// `[n, d]` are constants, and otherwise as [`forward`].
+pub(crate) fn energy<B: Backend>(
+    generator: &MultiLayerGenerator<B>,
+    latents: &Tensor<B, 2>,
+    of: &Observation<B>,
+) -> Option<Tensor<B, 1>> {
+    use burn::backend;
+    let done = None;
+    #[cfg(feature = "cuda")]
+    let done = done.or_else(|| {
+        learned::energy::<crate::cuda::Network, backend::Cuda, B>(generator, latents, of)
+    });
+    #[cfg(feature = "wgpu")]
+    let done = done.or_else(|| {
+        learned::energy::<crate::wgpu::Network, backend::Wgpu, B>(generator, latents, of)
+    });
+    // The two differ in what their booleans are.
+    #[cfg(feature = "vulkan")]
+    let done = done.or_else(|| {
+        learned::energy::<crate::wgpu::Network, backend::Vulkan, B>(generator, latents, of)
+    });
+    done
+}
+
+/// The kernels for this generator; `None`, with a line that says why, if they cannot run it.
+fn supported<K: Fused>(like: &CubeTensor<K::Runtime>, config: &GeneratorConfig) -> Option<Arc<K>> {
+    static SAID: Once = Once::new();
+    let kernels = K::of(like, config);
+    if let Err(why) = &kernels {
+        SAID.call_once(|| {
+            tracing::warn!("the generator runs by tensor operations, slowly: {why}");
+        });
+    }
+    kernels.ok()
+}
+
+/// What the generator has to explain, by what `handle` finds of its tensors.
+fn observed<B: Backend>(
+    observation: &Observation<B>,
+    handle: impl Fn(Tensor<B, 1>) -> Option<Handle>,
+) -> Option<Observed> {
+    Some(Observed {
+        images: handle(flat(observation.images().clone()))?,
+        mask: match observation.seen() {
+            Some(mask) => Some(handle(flat(mask))?),
+            None => None,
+        },
+        precision: observation.precision() as f32,
+    })
+}
 
 /// The generator's shape, or why the kernels do not know it.
 pub(crate) fn shape(config: &GeneratorConfig) -> Result<Shape, String> {
