@@ -1,4 +1,4 @@
-//! A convolution of stride 1, with or without its GELU, for synthesis and for learning.
+//! Convolutions for synthesis, inference and learning: of stride 1, with or without GELU, and of stride 2.
 
 use burn::{
     prelude::*,
@@ -39,6 +39,22 @@ pub fn conv<B: Backend>(
         return done;
     }
     by_tensor_operations(x, weight, bias, padding)
+}
+
+/// A convolution 4x4 of stride 2 and padding 1: half the size.
+///
+/// # Shapes
+/// x `[n, in, h, w]`, weight `[out, in, 4, 4]`, bias `[out]`, result `[n, out, h / 2, w / 2]`
+pub fn conv_halving<B: Backend>(
+    x: Tensor<B, 4>,
+    weight: Tensor<B, 4>,
+    bias: Option<Tensor<B, 1>>,
+) -> Tensor<B, 4> {
+    #[cfg(feature = "cuda")]
+    if let Some(done) = crate::cuda::products::halving(&x, &weight) {
+        return crate::explicit::with_bias(done, bias.as_ref());
+    }
+    conv2d(x, weight, bias, ConvOptions::new([2, 2], [1, 1], [1, 1], 1))
 }
 
 fn by_tensor_operations<B: Backend>(

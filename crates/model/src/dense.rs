@@ -1,4 +1,4 @@
-//! A linear layer that autodiff can differentiate more than once.
+//! A linear layer that autodiff can differentiate more than once, and its product.
 
 use burn::{nn::Linear, prelude::*};
 
@@ -15,7 +15,11 @@ pub fn dense<B: Backend>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
     }
 }
 
-fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
+/// `x W`, by our own kernels on CUDA.
+///
+/// # Shapes
+/// `[n, in]` times `[in, out]`
+pub fn product<B: Backend>(x: Tensor<B, 2>, weight: Tensor<B, 2>) -> Tensor<B, 2> {
     #[cfg(feature = "cuda")]
     if let Some(done) = crate::cuda::products::matrices(&x, &weight) {
         return done;

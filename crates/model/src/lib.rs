@@ -51,8 +51,8 @@ pub use block::{Block, Project, Refine};
 pub use config::{
     Architecture, ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm,
 };
-pub use conv_gelu::{conv, conv_gelu};
-pub use dense::dense;
+pub use conv_gelu::{conv, conv_gelu, conv_halving};
+pub use dense::{dense, product};
 pub use explicit::{CentredError, ExplicitCurvature, ExplicitPosterior};
 pub use gelu::gelu;
 pub use generator::{Generator, Learnable};

@@ -5,7 +5,9 @@ use burn::{
     nn::{BatchNorm, BatchNormConfig, Linear, conv::Conv2d},
     prelude::*,
 };
-use shortrun_model::{Architecture, GeneratorConfig, Init, conv, conv_gelu, dense, gelu};
+use shortrun_model::{
+    Architecture, GeneratorConfig, Init, conv, conv_gelu, conv_halving, dense, gelu,
+};
 
 use crate::Gaussian;
 
@@ -56,15 +58,14 @@ impl<B: Backend> ConvNorm<B> {
     /// # Shapes
     /// `[n, in, h, w]` to `[n, out, h', w']`
     pub fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
-        // Our own kernels know stride 1 alone.
-        let plain = self.conv.stride == [1, 1];
-        let weight = || self.conv.weight.val();
-        let bias = || self.conv.bias.as_ref().map(|bias| bias.val());
+        let weight = self.conv.weight.val();
+        let bias = self.conv.bias.as_ref().map(|bias| bias.val());
+        let halves = self.conv.stride == [2, 2];
         match &self.norm {
-            None if plain => conv_gelu(x, weight(), bias(), self.padding),
-            None => gelu(self.conv.forward(x)),
-            Some(norm) if plain => gelu(norm.forward(conv(x, weight(), bias(), self.padding))),
-            Some(norm) => gelu(norm.forward(self.conv.forward(x))),
+            None if halves => gelu(conv_halving(x, weight, bias)),
+            None => conv_gelu(x, weight, bias, self.padding),
+            Some(norm) if halves => gelu(norm.forward(conv_halving(x, weight, bias))),
+            Some(norm) => gelu(norm.forward(conv(x, weight, bias, self.padding))),
         }
     }
 }

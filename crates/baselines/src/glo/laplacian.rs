@@ -1,6 +1,7 @@
 //! The Laplacian pyramid, and losses between images.
 
 use burn::{prelude::*, tensor::TensorData};
+use shortrun_model::product;
 
 use super::{GloConfig, GloLoss};
 
@@ -13,7 +14,7 @@ const TAPS: [f64; 5] = [1.0, 4.0, 6.0, 4.0, 1.0];
 /// `L_j = G_j - expand(G_{j+1})`; the last is the smallest G itself. At the border the filter is cut
 /// off and what is left of it scaled up, so that an even image stays even. Sides may be odd.
 ///
-/// Both blurs are linear in rows and in columns, so each is a product with a matrix from either side.
+/// Both blurs are linear in rows and in columns, so each is a product with a matrix for either.
 #[derive(Clone, Debug)]
 pub struct Pyramid<B: Backend> {
     rungs: Vec<Rung<B>>,
@@ -22,9 +23,9 @@ pub struct Pyramid<B: Backend> {
 /// From one size to the next and back.
 #[derive(Clone, Debug)]
 struct Rung<B: Backend> {
-    /// For rows `[h', h]` and, transposed, for columns `[w, w']`.
+    /// For rows `[h, h']` and columns `[w, w']`.
     reduce: [Tensor<B, 2>; 2],
-    /// For rows `[h, h']` and, transposed, for columns `[w', w]`.
+    /// For rows `[h', h]` and columns `[w', w]`.
     expand: [Tensor<B, 2>; 2],
 }
 
@@ -35,8 +36,8 @@ impl<B: Backend> Pyramid<B> {
         let mut rungs = Vec::new();
         while rungs.len() < bands && h.min(w) > 1 {
             rungs.push(Rung {
-                reduce: [reduce(h, device), reduce(w, device).transpose()],
-                expand: [expand(h, device), expand(w, device).transpose()],
+                reduce: [h, w].map(|size| reduce(size, device).transpose()),
+                expand: [h, w].map(|size| expand(size, device).transpose()),
             });
             (h, w) = (h.div_ceil(2), w.div_ceil(2));
         }
@@ -104,8 +105,15 @@ fn sums<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 1> {
 }
 
 fn apply<B: Backend>([rows, columns]: &[Tensor<B, 2>; 2], x: Tensor<B, 4>) -> Tensor<B, 4> {
-    let half = rows.clone().unsqueeze::<4>().matmul(x);
-    half.matmul(columns.clone().unsqueeze::<4>())
+    let half = along_rows(x, columns).swap_dims(2, 3);
+    along_rows(half, rows).swap_dims(2, 3)
+}
+
+/// Each row of each image times a matrix.
+fn along_rows<B: Backend>(x: Tensor<B, 4>, by: &Tensor<B, 2>) -> Tensor<B, 4> {
+    let [n, c, h, w] = x.dims();
+    let [_, width] = by.dims();
+    product(x.reshape([n * c * h, w]), by.clone()).reshape([n, c, h, width])
 }
 
 /// Blurs a row of `size` pixels and takes every second: `[size / 2, size]`, rounded up.

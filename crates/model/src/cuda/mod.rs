@@ -8,6 +8,7 @@ use std::sync::Arc;
 use burn::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::cuda::CudaRuntime;
+use shortrun_kernels::GeneratorKernels;
 
 use crate::{
     GeneratorConfig, Precision,

@@ -46,6 +46,14 @@ pub(crate) fn doubling<B: Backend>(
     Product::Doubling.of(x, weight)
 }
 
+/// The convolution 4x4 of stride 2 and padding 1 of x `[n, in, h, w]`, without bias; weight
+/// `[out, in, 4, 4]`.
+pub(crate) fn halving<B: Backend>(x: &Tensor<B, 4>, weight: &Tensor<B, 4>) -> Option<Tensor<B, 4>> {
+    let [_, _, h, w] = x.dims();
+    // The kernel knows no fine grid of odd sides.
+    (h % 2 == 0 && w % 2 == 0).then(|| Product::Halving.of(x, weight))?
+}
+
 /// `[n, in]` times `[in, out]`.
 pub(crate) fn matrices<B: Backend>(
     x: &Tensor<B, 2>,
@@ -68,6 +76,7 @@ enum Product {
         padding: usize,
     },
     Doubling,
+    Halving,
     /// In the last two dimensions; the others are 1.
     Matrices,
 }
@@ -96,6 +105,7 @@ impl Product {
         match self {
             Self::Convolution { padding } => convolve(x, weight, Form::Plain, padding),
             Self::Doubling => convolve(x, weight, Form::Doubling, 1),
+            Self::Halving => convolve(x, weight, Form::Halving, 1),
             Self::Matrices => {
                 let [x, weight] = [x, weight].map(|tensor| as_matrix(tensor.clone()).unsqueeze());
                 multiply(&x, &weight).map(|product| product.unsqueeze())
@@ -113,7 +123,7 @@ impl Product {
         let made = self.make(&of_x, &of_weight)?;
         // As many places as the gradient of the weights can do.
         let [_, _, h, w] = match self {
-            Self::Convolution { .. } => made.dims(),
+            Self::Convolution { .. } | Self::Halving => made.dims(),
             Self::Doubling | Self::Matrices => of_x.dims(),
         };
         if !matches!(self, Self::Matrices) && !(h * w).is_multiple_of(4) {
@@ -142,6 +152,7 @@ impl Product {
                 forward.transposed().apply(above)
             }
             Self::Doubling => explicit::Deconv::new(weight, None).vjp(above),
+            Self::Halving => explicit::Deconv::new(weight, None).forward(above),
             Self::Matrices => {
                 explicit::multiply(as_matrix(above), as_matrix(weight).transpose()).unsqueeze()
             }
@@ -158,6 +169,7 @@ impl Product {
         let done = match self {
             Self::Convolution { padding } => correlate(&above, &x, kernel, 1, padding),
             Self::Doubling => correlate(&x, &above, kernel, 2, 1),
+            Self::Halving => correlate(&above, &x, kernel, 2, 1),
             Self::Matrices => {
                 Some(explicit::multiply(as_matrix(x).transpose(), as_matrix(above)).unsqueeze())
             }

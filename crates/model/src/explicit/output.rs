@@ -45,7 +45,7 @@ impl<B: Backend> Deconv<B> {
         Self::Tensors { weight, bias }
     }
 
-    pub(super) fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub(crate) fn forward(&self, x: Tensor<B, 4>) -> Tensor<B, 4> {
         match self {
             Self::Tensors { weight, bias } => {
                 #[cfg(feature = "cuda")]
