@@ -23,7 +23,7 @@ use burn::prelude::*;
 use shortrun_eval::Inference;
 use shortrun_langevin::{ChainError, ShortRun, StepSizes};
 use shortrun_model::MultiLayerGenerator;
-use shortrun_train::{Checkpoint, Method, MetricsLog, RunFolder, seconds_trained};
+use shortrun_train::{Checkpoint, Method, Metrics, MetricsLog, RunFolder, last_update};
 
 use crate::run_config::{RunConfig, RunConfigError};
 
@@ -103,13 +103,12 @@ impl LoadedRun {
         Ok(method)
     }
 
-    /// Seconds trained, over all sessions.
+    /// The last update in the log, if there is one.
     ///
     /// # Errors
     /// If `metrics.jsonl` cannot be read.
-    pub fn seconds_trained(&self) -> Result<f64, RunConfigError> {
-        let records = MetricsLog::read(&self.folder)?;
-        Ok(seconds_trained(&records))
+    pub fn last_update(&self) -> Result<Option<Metrics>, RunConfigError> {
+        Ok(last_update(&MetricsLog::read(&self.folder)?).cloned())
     }
 
     /// The iteration the checkpoint's weights came from, counted from 0.

@@ -190,6 +190,13 @@ fn in_words(error: &str, place: &str) -> String {
     format!("settings: {error}")
 }
 
+/// The assignment that gives a setting the value it has in `config`; dots in the key lead into tables.
+pub fn assignment<T: Serialize>(config: &T, key: &str) -> Option<String> {
+    let whole = Value::try_from(config).ok()?;
+    let value = key.split('.').try_fold(&whole, |at, name| at.get(name))?;
+    Some(format!("{key}={value}"))
+}
+
 /// The keys whose values differ, with both: "generator.features is 16, not 8".
 pub fn difference<T: Serialize>(place: &str, stored: &T, asked: &T) -> Option<String> {
     let flat = |config: &T| {

@@ -10,6 +10,7 @@ use burn::{
 };
 use clap::Args;
 use serde::Serialize;
+use shortrun_baselines::Encoder;
 use shortrun_eval::host;
 use shortrun_langevin::{
     Curvature, EnergyGradient, Noise, NoiseKey, Purpose, ShortRun, StepSize, StepSizes,
@@ -30,6 +31,8 @@ const SIXTEEN_BITS: f64 = 3e-2;
 const HESSIAN: &str = "hessian";
 const OBJECTIVE: &str = "exact objective";
 const SLOPE: &str = "slope of the objective";
+const ENCODED: &str = "encoded images";
+const ENCODER: &str = "encoder's weight gradient";
 /// Langevin steps of the chain that is compared.
 const STEPS: usize = 5;
 
@@ -42,7 +45,8 @@ pub(super) struct SelftestArgs {
     /// Images in a batch.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
     batch: usize,
-    /// Leaves out second and third derivatives, which a new GPU other than CUDA tunes for minutes.
+    /// Leaves out what a new GPU other than CUDA tunes for minutes: second and third derivatives, and
+    /// encoders.
     #[arg(long)]
     first_order: bool,
     #[command(flatten)]
@@ -109,10 +113,12 @@ struct Numbers {
     hessian: Vec<f32>,
     objective: Vec<f32>,
     slope: Vec<f32>,
+    encoded: Vec<f32>,
+    encoder: Vec<f32>,
 }
 
 impl Numbers {
-    fn parts(&self) -> [(&'static str, &[f32]); 9] {
+    fn parts(&self) -> [(&'static str, &[f32]); 11] {
         [
             ("energy", &self.energies),
             ("latent gradient", &self.gradients),
@@ -123,6 +129,8 @@ impl Numbers {
             (HESSIAN, &self.hessian),
             (OBJECTIVE, &self.objective),
             (SLOPE, &self.slope),
+            (ENCODED, &self.encoded),
+            (ENCODER, &self.encoder),
         ]
     }
 }
@@ -182,29 +190,53 @@ fn numbers<B: Backend>(
 
     let observation = Observation::from_inner(observation);
     let energy = generator.energy(Tensor::from_inner(start.clone()), &observation);
-    let gradient = GradientsParams::from_grads(energy.mean().backward(), &generator);
-    let mut collect = Collect::<B> {
-        gradients: &gradient,
-        found: Vec::new(),
-        backend: std::marker::PhantomData,
-    };
-    generator.visit(&mut collect);
+    let weights = weight_gradients(&generator, energy.mean());
     let generated = <MultiLayerGenerator<B> as Generator<B>>::forward(&generator.valid(), start);
-    let [hessian, objective, slope] = match args.first_order {
-        true => [const { Vec::new() }; 3],
-        false => derivatives::<B>(&generator, device)?,
+    let ([hessian, objective, slope], [encoded, encoder]) = match args.first_order {
+        true => Default::default(),
+        false => (
+            derivatives::<B>(&generator, device)?,
+            encoding(config, observation.images().clone()),
+        ),
     };
     Ok(Numbers {
         hessian,
         objective,
         slope,
+        encoded,
+        encoder,
         energies: host(energies),
         gradients: host(gradients),
         images: host(generated),
         ends: host(run.latents),
         chain_energies: host(run.energy),
-        weights: collect.found,
+        weights,
     })
+}
+
+/// The gradient of a number in all weights of a module.
+fn weight_gradients<B: Backend, M: AutodiffModule<Autodiff<B>>>(
+    module: &M,
+    of: Tensor<Autodiff<B>, 1>,
+) -> Vec<f32> {
+    let mut collect = Collect::<B> {
+        gradients: &GradientsParams::from_grads(of.backward(), module),
+        found: Vec::new(),
+        backend: std::marker::PhantomData,
+    };
+    module.visit(&mut collect);
+    collect.found
+}
+
+/// What an encoder with seeded weights says of the images, and the gradient of the sum of its squares in
+/// all weights.
+fn encoding<B: Backend>(config: &GeneratorConfig, images: Tensor<Autodiff<B>, 4>) -> [Vec<f32>; 2] {
+    let encoder = Encoder::new(config, false, 3, &images.device());
+    let said = encoder.forward(images).into_iter();
+    let said: Vec<_> = said.flat_map(|layer| [layer.mean, layer.scale]).collect();
+    let said = Tensor::cat(said, 1);
+    let gradient = weight_gradients::<B, _>(&encoder, said.clone().square().sum());
+    [host(said.inner()), gradient]
 }
 
 /// Second and third derivatives: the Hessian of one image's energy, and the exact step-size objective
@@ -306,7 +338,7 @@ impl OnBackend for SelftestArgs {
                         continue;
                     }
                     let limit = match what {
-                        HESSIAN | OBJECTIVE | SLOPE => FLOAT32,
+                        HESSIAN | OBJECTIVE | SLOPE | ENCODED | ENCODER => FLOAT32,
                         _ => limit,
                     };
                     check(what, relative_error(found, wanted), limit);

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 use shortrun_model::GeneratorConfig;
-use shortrun_train::{Method, ShortRunMethod, TrainConfig, TrainError};
+use shortrun_train::{LearningRate, Method, ShortRunMethod, TrainConfig, TrainError};
 
 use crate::{
     AbpConfig, IafConfig, LadderVaeConfig, McmcConfig, VaeConfig,
@@ -11,6 +11,9 @@ use crate::{
     glow::{GlowConfig, GlowMethod},
     vae::one_layer,
 };
+
+/// A flow bears a higher rate than a generator, if it falls in time: `docs/baselines/glow.md`.
+const GLOW_RATE: [(u64, f64); 2] = [(0, 1e-3), (400, 2e-4)];
 
 /// The methods that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,12 @@ impl MethodName {
         self != Self::Glow
     }
 
+    /// Whether the latents of its generator are standard normal, so that log p(x) under these is that of
+    /// its model.
+    pub fn has_standard_prior(self) -> bool {
+        self.has_generator() && self != Self::Glo
+    }
+
     /// Whether it infers latents by chains.
     pub fn has_chains(self) -> bool {
         matches!(self, Self::ShortRun | Self::Abp | Self::Mcmc)
@@ -99,11 +108,29 @@ impl MethodName {
         }
     }
 
+    /// Settings of a run without whose [`training`](Self::training) values it would be another method.
+    pub fn defined_by(self) -> &'static [&'static str] {
+        match self {
+            Self::Abp => &[
+                "sigma",
+                "langevin.steps",
+                "langevin.step_size",
+                "langevin.persistent",
+            ],
+            Self::Mcmc => &["langevin.steps", "langevin.persistent"],
+            _ => &[],
+        }
+    }
+
     /// What it is usually run with instead of these settings.
     pub fn training(self, usual: &TrainConfig) -> TrainConfig {
         match self {
             Self::Abp => AbpConfig::default().over(usual),
             Self::Mcmc => McmcConfig::default().over(usual),
+            Self::Glow => TrainConfig {
+                learning_rate: LearningRate::Pieces(GLOW_RATE.to_vec()),
+                ..usual.clone()
+            },
             _ => usual.clone(),
         }
     }

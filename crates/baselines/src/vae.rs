@@ -34,6 +34,9 @@ impl Default for LadderVaeConfig {
     }
 }
 
+/// Iterations of warm-up of a long run with a constant sigma.
+const WARM_UP: u64 = 1_000;
+
 /// A method whose inference network is an [`Encoder`].
 pub type EncoderMethod<B> = Amortised<B, Encoder<Autodiff<B>>>;
 
@@ -66,8 +69,17 @@ impl LadderVaeConfig {
         device: &B::Device,
     ) -> Result<EncoderMethod<B>, TrainError> {
         let encoder = Encoder::new(generator.config(), self.batch_norm, config.seed, device);
-        let warm_up = self.warm_up.unwrap_or_else(|| config.sigma.annealing());
+        let warm_up = self.warm_up.unwrap_or_else(|| usual_warm_up(config));
         Ok(Amortised::new(generator, encoder, warm_up, config, device))
+    }
+}
+
+/// As long as sigma is annealed; with a constant one a tenth of the run, as Sonderby et al. have it, but
+/// no more than [`WARM_UP`].
+fn usual_warm_up(config: &TrainConfig) -> u64 {
+    match config.sigma.annealing() {
+        0 => (config.iterations / 10).min(WARM_UP),
+        annealing => annealing,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use shortrun_eval::{Panel, Series};
-use shortrun_train::{Evaluation, Metrics, Record, Tuning, seconds_trained};
+use shortrun_train::{Evaluation, Metrics, Record, Tuning, last_update};
 
 use crate::{Section, number};
 
@@ -249,7 +249,7 @@ fn log(title: &str, y: &str, series: Vec<Series>) -> Panel {
 }
 
 fn time(records: &[Record]) -> Panel {
-    let hours = seconds_trained(records) > 10_800.0;
+    let hours = last_update(records).is_some_and(|last| last.seconds > 10_800.0);
     let (unit, name) = if hours {
         (3600.0, "hours")
     } else {

@@ -1,7 +1,7 @@
 //! What one wants to know first.
 
 use maud::html;
-use shortrun_train::{Evaluation, Record, RunFolder, seconds_trained};
+use shortrun_train::{Evaluation, Record, RunFolder, last_update};
 
 use crate::{Section, Status, number, number::duration, status::torn};
 
@@ -60,9 +60,8 @@ pub fn overview(facts: &Overview<'_>) -> Section {
         let text = format!("{} at {}", error(best), best.iteration);
         tiles.push(("best test MSE", text));
     }
-    let seconds = seconds_trained(records);
-    if seconds > 0.0 {
-        tiles.push(("time trained", duration(seconds)));
+    if let Some(last) = last_update(records) {
+        tiles.push(("time trained", duration(last.seconds)));
     }
     tiles.push(("weights", facts.parameters.to_string()));
     let at = facts

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{MetricsLog, RunFolder, Summary, TrainError, seconds_trained};
+use crate::{MetricsLog, RunFolder, Summary, TrainError, last_update};
 
 /// Counts the seconds of a run over all its sessions.
 pub(crate) struct Clock {
@@ -22,7 +22,8 @@ impl Clock {
         iteration: u64,
         minutes: Option<f64>,
     ) -> Result<Self, TrainError> {
-        let logged = seconds_trained(&MetricsLog::read(folder)?);
+        let records = MetricsLog::read(folder)?;
+        let logged = last_update(&records).map_or(0.0, |update| update.seconds);
         // A summary also counts what came after the last line: evaluations, and iterations not logged.
         let summary = Summary::read(folder).filter(|summary| summary.iterations == iteration);
         Ok(Self {

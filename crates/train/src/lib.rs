@@ -30,7 +30,7 @@ pub use folder::{RunFolder, write_atomically};
 pub use invocation::{Evaluated, Invocation};
 pub use learned::{Learned, Measured, Skip};
 pub use method::{Density, DensityKind, Method, Parameters, Samples};
-pub use metrics::{Evaluation, Metrics, MetricsLog, Record, seconds_trained};
+pub use metrics::{Evaluation, Metrics, MetricsLog, Record, last_update};
 pub use optimised::{Gradients, Optimised, Size, WeightGradients};
 pub use progress::Progress;
 pub use schedule::{LearningRate, Sigma};

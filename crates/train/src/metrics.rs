@@ -143,13 +143,12 @@ impl Record {
     }
 }
 
-/// Seconds trained up to the last learning iteration in the log.
-pub fn seconds_trained(records: &[Record]) -> f64 {
-    let last = records.iter().rev().find_map(|record| match record {
-        Record::Train(metrics) => Some(metrics.seconds),
+/// The last learning iteration in the log.
+pub fn last_update(records: &[Record]) -> Option<&Metrics> {
+    records.iter().rev().find_map(|record| match record {
+        Record::Train(metrics) => Some(metrics),
         Record::Evaluation(_) | Record::StepSize(_) => None,
-    });
-    last.unwrap_or(0.0)
+    })
 }
 
 /// The open file.

@@ -44,6 +44,13 @@ impl Budget {
         }
     }
 
+    pub(super) fn updates(self) -> Option<u64> {
+        match self {
+            Self::Updates(updates) => Some(updates),
+            Self::Minutes(_) => None,
+        }
+    }
+
     pub(super) fn words(self) -> String {
         match self {
             Self::Updates(updates) => format!("{updates} updates each"),

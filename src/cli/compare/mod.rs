@@ -61,7 +61,8 @@ pub(super) struct CompareArgs {
     #[command(flatten)]
     learn: LearnOptions,
     /// One setting of one method, such as glow:method.steps=8 or abp:langevin.steps=20; may be
-    /// repeated. It wins over --set.
+    /// repeated. It wins over --set, and over what defines a method (of abp its sigma, its step and
+    /// their number, of mcmc their number), which --set does not change.
     #[arg(long, value_name = "METHOD:KEY=VALUE", value_parser = method_setting)]
     method_set: Vec<(MethodName, String)>,
     /// Print the table as one JSON object, and no progress.
@@ -100,7 +101,14 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
             return Err(Failure::Usage(text));
         }
         // A slip is told before the first run, not at the last.
-        args.learning(*method).check()?;
+        let training = args.learning(*method).check()?;
+        let (annealing, method) = (training.sigma.annealing(), method.name());
+        if let Some(updates) = args.budget.updates().filter(|budget| *budget < annealing) {
+            err!(
+                "{method}: sigma falls for {annealing} updates, longer than the budget of {updates}; \
+                 --set sigma={{…}} says otherwise"
+            );
+        }
     }
     fs::create_dir_all(&args.runs).map_err(|error| failed(&args.runs, &error))?;
     let mut looked_at = Vec::new();

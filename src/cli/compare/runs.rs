@@ -97,7 +97,7 @@ impl CompareArgs {
             ("--temperatures", self.temperatures.to_string()),
             ("--simulated", "0".to_owned()),
         ]);
-        let wanted = self.likelihood > 0 && method.has_generator();
+        let wanted = self.likelihood > 0 && method.has_standard_prior();
         Ok(LookedAt {
             method,
             reconstruct: self.ask("reconstruct", &run, &reconstruct)?,

@@ -20,6 +20,10 @@ struct Row {
     run: PathBuf,
     ending: Ending,
     updates: u64,
+    /// Of these, how many were not taken.
+    skipped: u64,
+    /// At the last update; null where the method has none.
+    sigma: Option<f64>,
     seconds: f64,
     seconds_per_update: f64,
     generator_parameters: usize,
@@ -59,12 +63,12 @@ impl LookedAt {
         let summary =
             Summary::read(&run.folder).ok_or_else(|| failed(folder, &"the run left no summary"))?;
         // A run that ended before its first line in metrics.jsonl has only its whole time.
-        let seconds = run.seconds_trained()?;
-        let seconds = if seconds > 0.0 {
-            seconds
-        } else {
-            summary.seconds
-        };
+        let last = run.last_update()?;
+        let (seconds, of) = last.map_or((summary.seconds, summary.iterations), |last| {
+            (last.seconds, last.iteration)
+        });
+        let has_sigma = self.method.has_standard_prior();
+        let sigma = run.config.training.sigma.at(run.last_iteration());
         let likelihood = self.likelihood.as_ref().map(|found| &found["measured"]);
         let exact = self.reconstruct["exact"] == Value::Bool(true);
         Ok(Row {
@@ -72,8 +76,10 @@ impl LookedAt {
             run: folder.to_owned(),
             ending: summary.ending,
             updates: summary.iterations,
+            skipped: summary.skipped,
+            sigma: has_sigma.then_some(sigma),
             seconds,
-            seconds_per_update: seconds / summary.iterations.max(1) as f64,
+            seconds_per_update: seconds / of.max(1) as f64,
             generator_parameters: summary.parameters.generator,
             inference_parameters: summary.parameters.inference,
             peak_memory_mib: summary.peak_memory_mib,
@@ -134,12 +140,12 @@ impl Table {
         let mut text = format!(
             "{}; {}; L = {} (latents {:?}, top first).\n\n\
              | method | test MSE | distance | log p(x) by AIS | own log p(x) | parameters: generator | \
-             inference | updates | s/update | peak MiB |\n|{}\n",
+             inference | updates | s/update | sigma | peak MiB |\n|{}\n",
             self.budget.words(),
             self.data,
             self.latents.len(),
             self.latents,
-            "---|".repeat(10)
+            "---|".repeat(11)
         );
         let number = |value: Option<f64>, digits: usize| {
             value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
@@ -157,23 +163,28 @@ impl Table {
                 Some(error) => format!("{} ± {error:.1}", number(row.log_density, 1)),
                 None => number(row.log_density, 1),
             };
+            let updates = match row.skipped {
+                0 => row.updates.to_string(),
+                skipped => format!("{} ({skipped} skipped)", row.updates),
+            };
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "| {}{ending} | {} | {:.3} | {estimate} | {own} | {} | {} | {} | {:.4} | {} |",
+                "| {}{ending} | {} | {:.3} | {estimate} | {own} | {} | {} | {updates} | {:.4} | {} | {} |",
                 row.method,
                 number(row.mse, 5),
                 row.distance,
                 row.generator_parameters,
                 row.inference_parameters,
-                row.updates,
                 row.seconds_per_update,
+                number(row.sigma, 3),
                 number(row.peak_memory_mib, 0),
             );
         }
         let _ = write!(
             text,
-            "\nMSE per value in [-1, 1] on {} test images, inferred the method's own way. Distance: {}, \
+            "\nMSE per value in [-1, 1] on {} test images, inferred the method's own way: by an encoder's mean, by the \
+             noisy end of a chain, by descent for glo. Sigma is that of the last update. Distance: {}, \
              {}, {} samples against {}. log p(x): nats an image, values in [-1, 1], on {} test images. \
              {}: test images, then a row of reconstructions for each method in the order of the \
              table, then a row of samples for each. Seconds and memory are of training on this machine; memory \

@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::Args;
 use shortrun_baselines::MethodName;
 use shortrun_model::Preset;
+use shortrun_train::TrainConfig;
 
 use crate::{
     backend::BackendName,
@@ -13,7 +14,7 @@ use crate::{
         options::{BackendOption, one_of},
     },
     run_config::training_of,
-    settings::Layers,
+    settings::{Layers, assignment},
 };
 
 /// What is learned, and how.
@@ -65,21 +66,28 @@ pub(in crate::cli) struct LearnOptions {
 }
 
 impl LearnOptions {
-    /// Whether the settings make sense, as far as that can be told without images.
-    pub(in crate::cli) fn check(&self) -> Result<(), Failure> {
+    /// The settings of training; an error if any makes no sense, as far as that can be told without images.
+    pub(in crate::cli) fn check(&self) -> Result<TrainConfig, Failure> {
         let (layers, preset) = (self.layers()?, self.preset.unwrap_or(Preset::Quick));
-        layers.training(&training_of(preset))?;
+        let training = layers.training(&training_of(preset))?;
         let name = layers.method_name()?.unwrap_or(MethodName::ShortRun);
         let generator = layers.generator(&preset.config(32, 3)?)?;
-        Ok(layers.method(&name.config())?.check(&generator)?)
+        layers.method(&name.config())?.check(&generator)?;
+        Ok(training)
     }
 
-    /// The same, of another method.
+    /// The same, of another method: what defines it stands over `--config` and `--set`.
     pub(in crate::cli) fn by(&self, method: MethodName) -> Self {
-        Self {
+        let training = method.training(&training_of(self.preset.unwrap_or(Preset::Quick)));
+        let own = method.defined_by().iter();
+        let mut learn = Self {
             method: Some(method),
             ..self.clone()
-        }
+        };
+        learn
+            .set
+            .extend(own.filter_map(|key| assignment(&training, key)));
+        learn
     }
 
     /// Whether it is said when training ends.
