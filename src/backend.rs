@@ -22,13 +22,19 @@ pub enum BackendName {
     Rocm,
 }
 
-/// A backend that was not compiled in.
+/// Why a backend cannot be had.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error(
-    "this program was compiled without the {0} backend; build it with `--features {0}` (compiled \
-     in: {1})"
-)]
-pub struct NotCompiled(BackendName, String);
+pub enum BackendError {
+    /// It was not compiled in.
+    #[error(
+        "this program was compiled without the {0} backend; build it with `--features {0}` \
+         (compiled in: {1})"
+    )]
+    NotCompiled(BackendName, String),
+    /// There is no driver or no device.
+    #[error("the {0} backend finds no device it can use; is its driver installed? ({1})")]
+    NoDevice(BackendName, String),
+}
 
 /// Work that can be done on any backend.
 pub trait OnBackend {
@@ -60,7 +66,7 @@ impl BackendName {
     ///
     /// # Errors
     /// If it was not; the error names the feature.
-    pub fn compiled(self) -> Result<Self, NotCompiled> {
+    pub fn compiled(self) -> Result<Self, BackendError> {
         if Self::COMPILED.contains(&self) {
             Ok(self)
         } else {
@@ -73,36 +79,64 @@ impl BackendName {
         matches!(self, Self::Cuda | Self::Wgpu | Self::Vulkan)
     }
 
-    fn not_compiled(self) -> NotCompiled {
+    fn not_compiled(self) -> BackendError {
         let compiled: Vec<String> = Self::COMPILED.iter().map(Self::to_string).collect();
         let compiled = if compiled.is_empty() {
             "none".to_owned()
         } else {
             compiled.join(", ")
         };
-        NotCompiled(self, compiled)
+        BackendError::NotCompiled(self, compiled)
     }
 
     /// Does `work` on this backend's default device.
     ///
     /// # Errors
-    /// If the backend was not compiled in; the error names the feature.
-    pub fn run<W: OnBackend>(self, work: W) -> Result<W::Output, NotCompiled> {
+    /// If the backend was not compiled in (the error names the feature), or has no device.
+    pub fn run<W: OnBackend>(self, work: W) -> Result<W::Output, BackendError> {
         match self {
             #[cfg(feature = "flex")]
             Self::Flex => Ok(work.run::<burn::backend::Flex>(Default::default())),
             #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(work.run::<burn::backend::Cuda>(Default::default())),
+            Self::Cuda => self.on_gpu::<burn::backend::Cuda, W>(work),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(work.run::<burn::backend::Wgpu>(Default::default())),
+            Self::Wgpu => self.on_gpu::<burn::backend::Wgpu, W>(work),
             #[cfg(feature = "vulkan")]
-            Self::Vulkan => Ok(work.run::<burn::backend::Vulkan>(Default::default())),
+            Self::Vulkan => self.on_gpu::<burn::backend::Vulkan, W>(work),
             #[cfg(feature = "metal")]
-            Self::Metal => Ok(work.run::<burn::backend::Metal>(Default::default())),
+            Self::Metal => self.on_gpu::<burn::backend::Metal, W>(work),
             #[cfg(feature = "rocm")]
-            Self::Rocm => Ok(work.run::<burn::backend::Rocm>(Default::default())),
+            Self::Rocm => self.on_gpu::<burn::backend::Rocm, W>(work),
             #[allow(unreachable_patterns)]
             missing => Err(missing.not_compiled()),
+        }
+    }
+
+    /// On a backend whose runtime panics where there is no driver or device.
+    #[cfg(any(
+        feature = "cuda",
+        feature = "wgpu",
+        feature = "vulkan",
+        feature = "metal",
+        feature = "rocm"
+    ))]
+    fn on_gpu<B: Backend, W: OnBackend>(self, work: W) -> Result<W::Output, BackendError> {
+        use std::panic;
+        let device = B::Device::default();
+        let said = panic::take_hook();
+        panic::set_hook(Box::new(|_| ()));
+        let found = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+            Tensor::<B, 1>::ones([1], &device).into_data()
+        }));
+        panic::set_hook(said);
+        match found {
+            Ok(_) => Ok(work.run::<B>(device)),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                let text = text.unwrap_or("no reason given");
+                Err(BackendError::NoDevice(self, text.to_owned()))
+            }
         }
     }
 }

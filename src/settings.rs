@@ -10,6 +10,9 @@ use toml::{Table, Value};
 
 use crate::run_config::{DATA, DataConfig, GENERATOR, METHOD, RunConfigError};
 
+/// Parts of a key at most, one in another: no setting lies as deep.
+const MOST_PARTS: usize = 8;
+
 /// Settings as written by a user, before they are known to make sense: later ones win.
 #[derive(Clone, Debug, Default)]
 pub struct Layers(Table);
@@ -31,12 +34,13 @@ impl Layers {
     /// Lays `key=value` on top; dots lead into tables, and a value that is not TOML is text.
     ///
     /// # Errors
-    /// If there is no `=`, or the key leads into something that is no table.
+    /// If there is no `=`, or a part of the key is empty, or it has too many.
     pub fn set(&mut self, assignment: &str) -> Result<(), RunConfigError> {
         let unclear = || RunConfigError::Set(assignment.to_owned());
         let (key, value) = assignment.split_once('=').ok_or_else(unclear)?;
         let value = parse_value(value.trim());
-        if key.split('.').any(|part| part.trim().is_empty()) {
+        let mut parts = key.split('.');
+        if parts.clone().count() > MOST_PARTS || parts.any(|part| part.trim().is_empty()) {
             return Err(unclear());
         }
         self.put(key, value);
@@ -309,5 +313,10 @@ mod tests {
         refuse("langevin.step_size=0.05", "step_size");
         refuse("sigma=-1", "sigma");
         assert!(Layers::default().set("batch_size").is_err());
+        let deep = |parts: usize| format!("{}=1", vec!["a"; parts].join("."));
+        assert!(Layers::default().set(&deep(MOST_PARTS)).is_ok());
+        for parts in [MOST_PARTS + 1, 60_000] {
+            assert!(Layers::default().set(&deep(parts)).is_err());
+        }
     }
 }

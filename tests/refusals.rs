@@ -99,8 +99,96 @@ fn settings_that_do_not_exist_or_make_no_sense() {
     refuse("langevin.step_size=0.05", &["step_size", "eta", "drift"]);
     refuse("langevin.step_size.eta=-1", &["step_size"]);
     refuse("generator=3", &["generator", "table"]);
-    for set in ["batch_size", "=3", "langevin.=3"] {
+    let deep = format!("{}=3", vec!["a"; 60_000].join("."));
+    for set in ["batch_size", "=3", "langevin.=3", deep.as_str()] {
         refuse(set, &["write key=value"]);
+    }
+}
+
+#[test]
+fn settings_that_no_memory_holds() {
+    let folder = workplace();
+    for (set, parts) in [
+        ("batch_size=1000000000", ["batch_size", "at most 100000"]),
+        (
+            "langevin.steps=1000000000000000000",
+            ["langevin.steps", "at most 1000000"],
+        ),
+        (
+            "evaluation.images=1000000000000000000",
+            ["evaluation.images", "at most 1000000"],
+        ),
+        (
+            "evaluation.samples=1000000000000000000",
+            ["evaluation.samples", "at most 1000000"],
+        ),
+        ("learning_rate=1e39", ["learning_rate", "float32"]),
+        ("generator.features=1000000000", ["weights", "features"]),
+        (
+            "generator.seed_channels=9223372036854775807",
+            ["weights", "seed_channels"],
+        ),
+        (
+            "generator.head_width={ fixed = 9223372036854775807 }",
+            ["weights", "head_width"],
+        ),
+        (
+            "generator.refine_blocks=1000000000",
+            ["refine_blocks", "at most 1000"],
+        ),
+        (
+            "generator.latents=[9223372036854775807, 9223372036854775807, 9223372036854775807]",
+            ["latent layers", "at most 1000000"],
+        ),
+        (
+            "method={ name = 'glow', width = 1000000000000 }",
+            ["method.width", "at most"],
+        ),
+    ] {
+        let error = refused(folder.path(), &tiny(&["--run", "run", "--set", set]), 1);
+        names(&error, &parts);
+        assert!(!folder.path().join("run").exists());
+    }
+}
+
+/// Told before anything is opened, so there need be no run.
+#[test]
+fn counts_that_no_memory_holds() {
+    let folder = workplace();
+    for (command, flag, least) in [
+        ("sample", "--count", 1),
+        ("reconstruct", "--count", 1),
+        ("reconstruct", "--langevin-steps", 1),
+        ("inpaint", "--samples", 1),
+        ("hierarchy", "--redraws", 1),
+        ("trace", "--memory", 1),
+        ("fid", "--samples", 1),
+        ("fid", "--batch-size", 1),
+        ("likelihood", "--chains", 1),
+        ("likelihood", "--temperatures", 1),
+        ("likelihood", "--leapfrogs", 1),
+        ("likelihood", "--simulated", 0),
+        ("calibrate", "--images", 1),
+        ("calibrate", "--chains", 1),
+        ("step-size", "--lanczos-steps", 1),
+        ("step-size", "--probes", 1),
+        ("step-size", "--held-out", 1),
+        ("step-size", "--memory", 1),
+        ("bench", "--batch", 1),
+        ("bench", "--steps", 1),
+        ("bench", "--repeat", 1),
+        ("bench", "--objective", 0),
+        ("selftest", "--batch", 1),
+    ] {
+        let refuse = |count: &str, bound: &str| {
+            let error = refused(folder.path(), &[command, flag, count], 2);
+            names(&error, &[flag, bound]);
+        };
+        refuse("1000001", "must be at most 10");
+        refuse("18446744073709551615", "must be at most 10");
+        if least == 1 {
+            refuse("0", "must be at least 1");
+        }
     }
 }
 
@@ -345,6 +433,31 @@ fn a_mask_that_makes_no_sense() {
     refuse("center:28", 1, &["center:28", "every pixel"]);
     refuse("center:99", 1, &["center:99", "28 x 28"]);
     refuse("mask.png", 1, &["mask.png"]);
+    let many = "blocks:1000000000000000000x8";
+    refuse(many, 1, &[many, "784 pixels"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_do_not_fit_on_the_disk() {
+    let folder = workplace();
+    let full = fs::File::create("/dev/full").unwrap();
+    let mut info = shortrun(folder.path(), &["info", "--preset", "quick", "--json"]);
+    let output = info.stdout(full).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    names(&error, &["error: standard output: "]);
+}
+
+#[test]
+fn looks_at_a_run_that_would_never_come() {
+    let folder = workplace();
+    let arguments = ["report", "--run", "run", "--watch", "--every"];
+    for every in ["0", "86401", "18446744073709551615"] {
+        let arguments = [&arguments[..], &[every]].concat();
+        let error = refused(folder.path(), &arguments, 2);
+        names(&error, &["--every", every, "1..=86400"]);
+    }
 }
 
 #[test]

@@ -10,7 +10,11 @@ use shortrun_model::{Generator, GeneratorConfig, MultiLayerGenerator, Observatio
 use shortrun_stepsize_vi::{MemoryBudget, Model, Objective, Problem};
 use shortrun_train::{LangevinConfig, Method, ShortRunMethod, State, TrainConfig};
 
-use super::{Failure, options::at_least_one, reporting::Reporting};
+use super::{
+    Failure,
+    options::{MOST_AT_ONCE, at_least_one, counted},
+    reporting::Reporting,
+};
 use crate::backend::OnBackend;
 
 const SIGMA: f64 = 0.15;
@@ -29,13 +33,13 @@ pub(super) struct BenchArgs {
     #[arg(long, default_value_t = 3)]
     channels: usize,
     /// Images in a batch; several, with commas.
-    #[arg(long, default_values_t = [100], value_delimiter = ',', value_parser = at_least_one)]
+    #[arg(long, default_values_t = [100], value_delimiter = ',', value_parser = counted(1..=MOST_AT_ONCE))]
     batch: Vec<usize>,
     /// Langevin steps, K; several, with commas.
     #[arg(long, default_values_t = [25], value_delimiter = ',', value_parser = at_least_one)]
     steps: Vec<usize>,
     /// Images of the exact step-size objective, with the first of the steps; 0 leaves it out.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = counted(0..=MOST_AT_ONCE))]
     objective: usize,
     /// How often each is timed; the median counts.
     #[arg(long, default_value_t = 12, value_parser = at_least_one)]

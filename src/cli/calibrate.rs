@@ -10,7 +10,7 @@ use shortrun_model::MultiLayerGenerator;
 
 use super::{
     Failure,
-    options::{ChainOptions, at_least_one},
+    options::{ChainOptions, MOST_OF_EACH, at_least_one, counted},
     reporting::{Reporting, StepSizeReport},
     run::RunOption,
 };
@@ -27,7 +27,7 @@ pub(super) struct CalibrateArgs {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = at_least_one)]
     images: usize,
     /// Chains for each image; the latents that made the image are ranked among their ends.
-    #[arg(long, value_name = "M", default_value_t = 19, value_parser = at_least_one)]
+    #[arg(long, value_name = "M", default_value_t = 19, value_parser = counted(1..=MOST_OF_EACH))]
     chains: usize,
     /// The chain passes unless its ranks are less probable than this under exact inference.
     #[arg(long, value_name = "P", default_value_t = 0.01, value_parser = probability)]

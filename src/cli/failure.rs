@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use shortrun_train::TrainError;
 use thiserror::Error;
 
-use crate::{backend::NotCompiled, run_config::RunConfigError};
+use crate::{backend::BackendError, run_config::RunConfigError};
 
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// The backend was not compiled in.
     #[error(transparent)]
-    Backend(#[from] NotCompiled),
+    Backend(#[from] BackendError),
     /// A setting makes no sense.
     #[error(transparent)]
     Config(#[from] RunConfigError),

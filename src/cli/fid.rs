@@ -19,7 +19,7 @@ use shortrun_train::{Method, Progress};
 
 use super::{
     Failure,
-    options::{DataOptions, at_least_one, check_file},
+    options::{DataOptions, MOST_AT_ONCE, at_least_one, check_file, counted},
     reporting::Reporting,
     run::{LoadedRun, RunOption},
 };
@@ -69,7 +69,7 @@ pub(super) struct FidArgs {
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     neighbours: usize,
     /// Images that go through the network at once: a matter of memory and speed only.
-    #[arg(long, default_value_t = 25, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, default_value_t = 25, value_name = "N", value_parser = counted(1..=MOST_AT_ONCE))]
     batch_size: usize,
     /// Seed of the latents, if not the run's own.
     #[arg(long)]

@@ -18,7 +18,7 @@ use shortrun_model::{Generator, MultiLayerGenerator};
 
 use super::{
     Failure,
-    options::{DEFAULT_COUNT, at_least_one, warn_of_divergence},
+    options::{DEFAULT_COUNT, MOST_OF_EACH, counted, warn_of_divergence},
     reporting::{Reporting, StepSizeReport},
     run::{Loaded, LoadedRun, Subject},
 };
@@ -36,7 +36,7 @@ pub(super) struct HierarchyArgs {
     #[arg(long, conflicts_with_all = ["data", "data_dir", "split", "langevin_steps", "step_size"])]
     from_prior: bool,
     /// How often each layer of each image is drawn again.
-    #[arg(long, default_value_t = 7, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, default_value_t = 7, value_name = "N", value_parser = counted(1..=MOST_OF_EACH))]
     redraws: usize,
     /// How latents are taken from one image to another: spherical (each layer on an arc, which stays
     /// where standard normal latents lie) or linear.

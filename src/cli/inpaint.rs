@@ -10,7 +10,7 @@ use shortrun_model::MultiLayerGenerator;
 
 use super::{
     Failure,
-    options::{DEFAULT_COUNT, at_least_one},
+    options::{DEFAULT_COUNT, MOST_OF_EACH, counted},
     reporting::{Reporting, StepSizeReport},
     run::{Loaded, Subject},
 };
@@ -30,7 +30,7 @@ pub(super) struct InpaintArgs {
     mask: Mask,
     /// Chains for each image; with two or more, rows with their mean and standard deviation follow
     /// in the picture.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = counted(1..=MOST_OF_EACH))]
     samples: usize,
     /// Picture to write: originals, the same occluded, and inpainted, of the first 64 images at most
     /// [default: RUN/inpaint.png].

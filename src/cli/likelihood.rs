@@ -13,7 +13,7 @@ use shortrun_model::{MultiLayerGenerator, Parameterisation};
 
 use super::{
     Failure,
-    options::{DataOptions, at_least_one},
+    options::{DataOptions, MOST, MOST_OF_EACH, at_least_one, counted},
     reporting::Reporting,
     run::RunOption,
 };
@@ -31,7 +31,7 @@ pub(super) struct LikelihoodArgs {
     #[command(flatten)]
     data: DataOptions,
     /// Chains of annealed importance sampling for each image.
-    #[arg(long, value_name = "N", default_value_t = Annealing::default().chains, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = Annealing::default().chains, value_parser = counted(1..=MOST_OF_EACH))]
     chains: usize,
     /// Temperatures from the prior to the posterior.
     #[arg(long, value_name = "T", default_value_t = Annealing::default().temperatures, value_parser = at_least_one)]
@@ -45,7 +45,7 @@ pub(super) struct LikelihoodArgs {
     #[arg(long, value_name = "N", default_value_t = Annealing::default().leapfrogs, value_parser = at_least_one)]
     leapfrogs: usize,
     /// Images drawn from the model, whose log p(x) is bounded from both sides; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_COUNT)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_COUNT, value_parser = counted(0..=MOST))]
     simulated: usize,
     /// Add uniform noise of one byte's width to each value of the images first.
     #[arg(long)]

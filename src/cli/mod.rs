@@ -1,15 +1,15 @@
 //! The command line: `shortrun train | sweep | compare | reconstruct | inpaint | hierarchy | sample |
 //! fid | likelihood | calibrate | info | export | trace | step-size | report | selftest | bench`.
 
-/// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`).
+/// A line on standard output. Unlike `println!` it does not panic if nobody reads it (`| head`);
+/// a full disk is told at the end.
 macro_rules! out {
-    ($($text:tt)*) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stdout(), $($text)*);
-    }};
+    ($($text:tt)*) => {
+        $crate::cli::say(format_args!($($text)*))
+    };
 }
 
-/// A line on standard error, likewise.
+/// A line on standard error; it does not panic either.
 macro_rules! err {
     ($($text:tt)*) => {{
         use std::io::Write;
@@ -42,7 +42,7 @@ mod trace;
 mod train;
 mod versions;
 
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode, sync::OnceLock};
 
 use clap::{Parser, Subcommand};
 
@@ -140,13 +140,35 @@ pub fn main() -> ExitCode {
     finish(result)
 }
 
-fn finish(result: Result<Exit, Failure>) -> ExitCode {
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            err!("error: {failure}");
-            failure.exit().into()
+/// Why the first line that was lost did not get to standard output.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// A line on standard output. A reader that has gone is no failure; anything else that keeps the
+/// line from there is remembered for [`finish`].
+fn say(text: fmt::Arguments<'_>) {
+    use std::io::{ErrorKind, Write};
+    let mut output = std::io::stdout().lock();
+    match writeln!(output, "{text}").and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let _ = LOST.set(error.to_string());
         }
+        _ => {}
+    }
+}
+
+fn finish(result: Result<Exit, Failure>) -> ExitCode {
+    let exit = result.unwrap_or_else(|failure| {
+        err!("error: {failure}");
+        failure.exit()
+    });
+    let Some(reason) = LOST.get() else {
+        return exit.into();
+    };
+    err!("error: standard output: {reason}");
+    match exit {
+        Exit::Done => Exit::Error.into(),
+        // Says more than that a line was lost.
+        other => other.into(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -133,10 +134,28 @@ pub(super) fn warn_of_divergence(found: Option<&Divergence>) {
     }
 }
 
-/// A count on the command line.
+/// Of anything that is counted on the command line, at most.
+pub(super) const MOST: usize = 1_000_000;
+/// Images that are computed on at once, at most.
+pub(super) const MOST_AT_ONCE: usize = 100_000;
+/// Chains, probes or redraws of each of several images, at most.
+pub(super) const MOST_OF_EACH: usize = 10_000;
+
+/// A count on the command line: of one at least, and no more than [`MOST`].
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".to_owned()),
+    count_within(text, &(1..=MOST))
+}
+
+/// A count on the command line that has other bounds.
+pub(super) fn counted(bounds: RangeInclusive<usize>) -> impl TypedValueParser<Value = usize> {
+    move |text: &str| count_within(text, &bounds)
+}
+
+fn count_within(text: &str, bounds: &RangeInclusive<usize>) -> Result<usize, String> {
+    let (least, most) = (bounds.start(), bounds.end());
+    match text.parse::<usize>() {
+        Ok(count) if count < *least => Err(format!("must be at least {least}")),
+        Ok(count) if count > *most => Err(format!("must be at most {most}")),
         Ok(count) => Ok(count),
         Err(error) => Err(error.to_string()),
     }

@@ -21,7 +21,11 @@ use shortrun_model::{
 };
 use shortrun_stepsize_vi::{MemoryBudget, Model, Objective, Problem};
 
-use super::{Exit, Failure, options::at_least_one, reporting::Reporting};
+use super::{
+    Exit, Failure,
+    options::{MOST_AT_ONCE, counted},
+    reporting::Reporting,
+};
 use crate::backend::OnBackend;
 
 /// Relative errors allowed where operands are float32, and where they have 16 bits.
@@ -43,7 +47,7 @@ pub(super) struct SelftestArgs {
     #[arg(long, value_name = "NAME")]
     preset: Option<Preset>,
     /// Images in a batch.
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = counted(1..=MOST_AT_ONCE))]
     batch: usize,
     /// Leaves out what a new GPU other than CUDA tunes for minutes: second and third derivatives, and
     /// encoders.

@@ -16,7 +16,9 @@ use shortrun_train::{MetricsLog, Record};
 
 use super::{
     Failure,
-    options::{ChainOptions, DataOptions, at_least_one, check_output, one_of},
+    options::{
+        ChainOptions, DataOptions, MOST_OF_EACH, at_least_one, check_output, counted, one_of,
+    },
     reporting::{Reporting, StepSizeReport},
     run::{LoadedRun, RunOption},
 };
@@ -54,7 +56,7 @@ pub(super) struct StepSizeArgs {
     #[arg(long, value_name = "M", value_parser = at_least_one)]
     lanczos_steps: Option<usize>,
     /// Of the lanczos objective: probes for each image and step.
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = counted(1..=MOST_OF_EACH))]
     probes: Option<usize>,
     /// Also evaluate the optimum and the run's own step size on this many further images, with other
     /// noise: what the search gained beyond the images and noise it saw.
@@ -262,16 +264,18 @@ impl OnBackend for StepSizeArgs {
         let run = self.run.load()?;
         let count = self.data.count(DEFAULT_COUNT);
         let further = self.held_out.unwrap_or(0);
-        let chosen = self.data.load_first(&run, count + further)?;
+        let wanted = count.saturating_add(further);
+        let chosen = self.data.load_first(&run, wanted)?;
         let inference = run.inference(&self.chain)?;
         let generator = run.generator::<Autodiff<B>>(&device)?;
         let (steps, layers) = (inference.chain.steps(), &inference.layers);
         let mut places: Vec<usize> = (0..chosen.images.len()).collect();
         let others = places.split_off(count.min(places.len()));
         if others.len() < further {
-            let (found, all) = (chosen.images.len(), count + further);
+            let found = chosen.images.len();
             return Err(Failure::Usage(format!(
-                "--held-out {further}: with --count {count} that takes {all} images; there are {found}"
+                "--held-out {further}: with --count {count} that takes {wanted} images; there are \
+                 {found}"
             )));
         }
         let task = StepSizeTask {

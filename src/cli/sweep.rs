@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -48,15 +49,16 @@ pub fn sweep_example(over: &[&str], runs: &str) -> ExitCode {
         sweep: SweepArgs,
     }
     super::start_log();
-    let mut arguments: Vec<String> = std::env::args().collect();
+    // As they are: a folder's name need not be UTF-8.
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let (own_axes, own_folder) = (!given("--over"), !given("--runs"));
     if own_axes {
         let axes = over.iter().flat_map(|axis| ["--over", axis]);
-        arguments.extend(axes.map(str::to_owned));
+        arguments.extend(axes.map(OsString::from));
     }
     if own_folder {
-        arguments.extend(["--runs", runs].map(str::to_owned));
+        arguments.extend(["--runs", runs].map(OsString::from));
     }
     super::finish(main(Example::parse_from(arguments).sweep))
 }

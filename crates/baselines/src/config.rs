@@ -136,6 +136,26 @@ impl MethodName {
     }
 }
 
+/// Channels or units of a layer at most.
+const MOST_WIDTH: u64 = 16_384;
+
+/// Checks the width of `layers` layers, each of about `width` times `width` weights.
+pub(crate) fn check_width(width: usize, layers: usize) -> Result<(), TrainError> {
+    let setting = "method.width";
+    TrainError::check_counts([(setting, width as u64, MOST_WIDTH)])?;
+    let weights = [layers, width, width].map(|count| count as u64);
+    let weights = weights.into_iter().fold(1, u64::saturating_mul);
+    if weights <= GeneratorConfig::MOST_WEIGHTS {
+        return Ok(());
+    }
+    let reason = format!(
+        "is {width}, with which {layers} layers have about {weights} weights, but no more than {} are \
+         possible; lower it, or the number of layers",
+        GeneratorConfig::MOST_WEIGHTS
+    );
+    Err(TrainError::Setting { setting, reason })
+}
+
 /// A method with its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
@@ -179,14 +199,17 @@ impl MethodConfig {
         }
     }
 
-    /// Checks that the method goes with a generator.
+    /// Checks that the settings make sense, and that the method goes with a generator.
     ///
     /// # Errors
-    /// If it does not.
+    /// If it does not, or names the first setting that makes no sense.
     pub fn check(&self, generator: &GeneratorConfig) -> Result<(), TrainError> {
         match self {
-            Self::Vae(_) | Self::VaeIaf(_) => one_layer(self.name().name(), generator),
-            _ => Ok(()),
+            Self::Vae(_) => one_layer("vae", generator),
+            Self::VaeIaf(config) => config.check(generator),
+            Self::Glo(config) => config.check(),
+            Self::Glow(config) => config.check(),
+            Self::ShortRun {} | Self::LadderVae(_) | Self::Abp {} | Self::Mcmc {} => Ok(()),
         }
     }
 

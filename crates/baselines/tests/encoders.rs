@@ -100,7 +100,7 @@ fn vae_iaf_resumes_bit_exactly() {
     let settings = IafConfig {
         steps: 2,
         depth: 1,
-        width: 6,
+        width: Some(6),
     };
     resumes_bit_exactly(|config| settings.method(model(&one_layer()), config, &Default::default()));
 }
@@ -177,6 +177,45 @@ fn an_image_is_reconstructed_the_same_whatever_is_beside_it() {
     let furthest = alone.iter().zip(&among).map(|(a, b)| (a - b).abs());
     let furthest = furthest.fold(0.0, f32::max);
     assert!(furthest < 1e-5, "{furthest}");
+}
+
+#[test]
+fn flows_that_are_too_narrow_or_too_large_are_refused() {
+    let refuse = |settings: IafConfig, expected: &str| {
+        let error = settings.check(&one_layer()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let usual = IafConfig::default;
+    let wide = |width| IafConfig {
+        width: Some(width),
+        ..usual()
+    };
+    refuse(wide(0), "method.width must be at least 1");
+    refuse(
+        wide(3),
+        "method.width must be at least 4, the number of latents",
+    );
+    refuse(wide(usize::MAX), "method.width must be at most");
+    let deep = IafConfig {
+        depth: usize::MAX,
+        ..usual()
+    };
+    refuse(deep, "method.depth must be at most");
+    let heavy = IafConfig {
+        steps: 1_000,
+        ..wide(16_384)
+    };
+    refuse(heavy, "no more than 2147483648 are possible");
+    wide(4).check(&one_layer()).unwrap();
+    // The usual width has room for all latents.
+    for latents in [1, 128, 300] {
+        let generator = GeneratorConfig {
+            latents: LatentLayers::new([latents]).unwrap(),
+            ..generator()
+        };
+        usual().check(&generator).unwrap();
+        assert_eq!(usual().width_for(latents), latents.max(128));
+    }
 }
 
 #[test]

@@ -14,10 +14,11 @@ use shortrun_model::Init;
 
 type Tape = Autodiff<Flex>;
 
+const WIDTH: usize = 11;
 const SETTINGS: IafConfig = IafConfig {
     steps: 3,
     depth: 2,
-    width: 11,
+    width: Some(WIDTH),
 };
 
 /// Larger weights than at the start of learning, so that nothing is nearly linear.
@@ -130,7 +131,7 @@ fn the_density_integrates_to_one() {
         (cell + 0.5) * width - 0.5 * width * points as f64
     };
     let grid: Tensor<Flex, 2> = Tensor::stack(vec![axis(1), axis(points as i64)], 1);
-    let context = Tensor::<Flex, 2>::ones([n, SETTINGS.width], &device) * 0.7;
+    let context = Tensor::<Flex, 2>::ones([n, WIDTH], &device) * 0.7;
     let start = Gaussian {
         mean: Tensor::ones([n, 2], &device) * 0.4,
         scale: Tensor::ones([n, 2], &device) * 0.6,

@@ -210,6 +210,23 @@ fn settings_and_sizes_that_make_no_sense_are_refused() {
         [1, 28, 28],
         "method.width must be at least 1",
     );
+    let huge = usize::MAX;
+    for (config, setting) in [
+        (config(huge, 2, 4), "levels"),
+        (config(3, huge, 4), "steps"),
+        (config(3, 2, huge), "width"),
+    ] {
+        refuse(
+            config,
+            [1, 28, 28],
+            &format!("method.{setting} must be at most"),
+        );
+    }
+    refuse(
+        config(3, 1_000, 16_384),
+        [1, 28, 28],
+        "no more than 2147483648 are possible",
+    );
     refuse(
         config(3, 2, 4),
         [1, 27, 28],

@@ -131,7 +131,7 @@ fn vae_iaf_matches_pytorch() {
     let settings = IafConfig {
         steps: 3,
         depth: 2,
-        width: 7,
+        width: Some(7),
     };
     let case = Case::read("vae_iaf");
     let encoder = network::<Learning, _>("vae_iaf", |config| {

@@ -5,6 +5,9 @@ use crate::{Error, ImageShape, Images};
 
 /// Images are enlarged at most this many times: beyond that there is nothing left to learn from.
 const MOST_ENLARGED: usize = 4;
+/// What is longer than so many times its short side is cut before it is scaled: only the centre is
+/// kept, and all of it, scaled, may be more than fits in memory.
+const LONGEST: u32 = 16;
 
 /// Whether an image is too small to be enlarged to `size`; if so, the least side that would do.
 pub(crate) fn too_small(height: usize, width: usize, size: usize) -> Option<usize> {
@@ -22,9 +25,17 @@ where
     if (width, height) == (size, size) {
         return image;
     }
-    let short = u64::from(width.min(height));
-    let scale = |side: u32| (u64::from(side) * u64::from(size) / short) as u32;
-    let (width, height) = (scale(width), scale(height));
+    let short = width.min(height);
+    let longest = short.saturating_mul(LONGEST);
+    let [wide, high] = [width, height].map(|side| side.min(longest));
+    let image = if (wide, high) == (width, height) {
+        image
+    } else {
+        let (left, top) = ((width - wide) / 2, (height - high) / 2);
+        imageops::crop_imm(&image, left, top, wide, high).to_image()
+    };
+    let scale = |side: u32| (u64::from(side) * u64::from(size) / u64::from(short)) as u32;
+    let (width, height) = (scale(wide), scale(high));
     let scaled = imageops::resize(&image, width, height, FilterType::Triangle);
     let (left, top) = ((width - size) / 2, (height - size) / 2);
     imageops::crop_imm(&scaled, left, top, size, size).to_image()
@@ -84,6 +95,20 @@ mod tests {
         let centre = fit(wide, 8);
         assert_eq!(centre.dimensions(), (8, 8));
         assert!(centre.pixels().all(|pixel| pixel.0 == [0, 200, 0]));
+    }
+
+    #[test]
+    fn the_centre_of_a_strip_takes_no_more_memory_than_it_has() {
+        // The middle eight columns are light. Scaled as a whole it would need half a gigabyte.
+        let light = |x: u32| u8::from((499_996..500_004).contains(&x)) * 200;
+        let wide = GrayImage::from_fn(1_000_000, 8, |x, _| image::Luma([light(x)]));
+        let high = imageops::rotate90(&wide);
+        assert!(fit(wide.clone(), 8).pixels().all(|pixel| pixel.0 == [200]));
+        for strip in [wide, high] {
+            let centre = fit(strip, 28);
+            assert_eq!(centre.dimensions(), (28, 28));
+            assert_eq!(centre.get_pixel(14, 14).0, [200]);
+        }
     }
 
     #[test]

@@ -93,6 +93,21 @@ impl DataSpec {
     pub fn load(&self) -> Result<DataSet, Error> {
         let train = self.load_split(Split::Train, None)?;
         let test = self.load_split(Split::Test, None)?;
+        let [found, expected] = [&test, &train].map(|part| part.images.shape());
+        if found != expected {
+            let words = |shape: ImageShape| {
+                format!(
+                    "images of {} x {} x {}",
+                    shape.channels, shape.height, shape.width
+                )
+            };
+            return Err(Error::Unexpected {
+                path: self.folder(&test.name),
+                found: format!("test {}", words(found)),
+                expected: format!("{} as in the training split", words(expected)),
+                way_out: "make both alike, or choose with --channels",
+            });
+        }
         Ok(DataSet {
             name: train.name,
             provenance: train.provenance,

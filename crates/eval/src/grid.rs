@@ -1,6 +1,6 @@
 //! Pictures in rows and columns.
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use image::{Rgb, RgbImage};
 use shortrun_data::ImageShape;
@@ -88,10 +88,7 @@ impl Grid {
     /// # Errors
     /// If the encoder refuses it.
     pub fn png(&self) -> Result<Vec<u8>, EvalError> {
-        let mut bytes = std::io::Cursor::new(Vec::new());
-        let written = self.draw().write_to(&mut bytes, image::ImageFormat::Png);
-        written.map_err(|error| EvalError::Picture(error.to_string()))?;
-        Ok(bytes.into_inner())
+        encode(&self.draw()).map_err(|error| EvalError::Picture(error.to_string()))
     }
 
     /// Writes the grid as a PNG, twice as large.
@@ -104,11 +101,34 @@ impl Grid {
         let [width, height] = [grid.width(), grid.height()].map(|side| side * ENLARGE as u32);
         let large =
             image::imageops::resize(&grid, width, height, image::imageops::FilterType::Nearest);
-        large.save(path).map_err(|error| EvalError::Write {
+        let fail = |reason: String| EvalError::Write {
             path: path.to_owned(),
-            reason: error.to_string(),
-        })
+            reason,
+        };
+        let bytes = encode(&large).map_err(|error| fail(error.to_string()))?;
+        write(path, &bytes).map_err(|error| fail(error.to_string()))
     }
+}
+
+/// A picture as a PNG, in memory: the encoder's own writer to a file tells nobody that the end did
+/// not fit on the disk.
+fn encode(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+    let mut bytes = io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+/// Whole or not at all: a full disk leaves an older file as it was. A device or a link is written
+/// to as it is, for a renamed file would take its place.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return fs::write(path, bytes);
+    }
+    let temporary = path.with_extension("unfinished");
+    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    written.inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 /// [-1, 1] to 0..=255; not a number is black.
@@ -132,6 +152,28 @@ mod tests {
         assert_eq!(grid.get_pixel(2, 2).0, [0; 3]);
         assert_eq!(grid.get_pixel(5, 2).0, [128; 3]);
         assert_eq!(grid.get_pixel(2, 5).0, [255; 3]);
+    }
+
+    #[test]
+    fn a_written_grid_replaces_the_last_one_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grid.png");
+        for pixel in [-1.0, 1.0] {
+            let grid = Grid::new(ImageShape::square(1, 1), 1, vec![pixel]);
+            grid.write_png(&path).unwrap();
+            let found = image::open(&path).unwrap().to_rgb8();
+            assert_eq!(found.dimensions(), (10, 10));
+            assert_eq!(found.get_pixel(4, 4).0, [to_byte(pixel); 3]);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_an_error() {
+        let grid = Grid::new(ImageShape::square(1, 1), 1, vec![0.0]);
+        let error = grid.write_png("/dev/full").unwrap_err().to_string();
+        assert!(error.starts_with("cannot write /dev/full: "), "{error}");
     }
 
     #[test]

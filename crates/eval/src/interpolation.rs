@@ -74,7 +74,9 @@ pub fn interpolate<B: Backend, G: Learnable<B>>(
     if frames < 2 {
         return Err(EvalError::Frames(frames));
     }
-    check_layers(layers, latents)?;
+    for noise in [&from, &to] {
+        check_layers(layers, noise.dims()[1])?;
+    }
     let (from, to) = (host(from), host(to));
     let mut noise = Vec::with_capacity(n * frames * latents);
     for (from, to) in from.chunks_exact(latents).zip(to.chunks_exact(latents)) {

@@ -115,6 +115,11 @@ impl Mask {
                 let reason = format!("is larger than the images, which are {width} x {height}");
                 return Err(fault(reason));
             }
+            Self::Blocks { count, .. } if *count > height * width => {
+                let pixels = height * width;
+                let reason = format!("has more blocks than the {pixels} pixels of an image");
+                return Err(fault(reason));
+            }
             Self::Random(rate) if !(0.0..=1.0).contains(rate) => {
                 return Err(fault("the rate must be in [0, 1]".to_owned()));
             }
@@ -255,6 +260,8 @@ mod tests {
             "random:1",
             "random:2",
             "blocks:0x2",
+            "blocks:17x1",
+            "blocks:1000000000000000000x1",
         ] {
             assert!(
                 mask.parse::<Mask>().unwrap().seen(shape, 1, 1).is_err(),

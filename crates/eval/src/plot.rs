@@ -39,8 +39,8 @@ pub struct Panel {
 pub struct Series {
     /// Shown in the legend if there is more than one.
     pub name: String,
-    /// Points, in the order in which the line joins them; those that are not finite, or have no
-    /// logarithm where one is asked for, are left out.
+    /// Points, in the order in which the line joins them; those that are not finite, are beyond 1e300
+    /// on an axis, or have no logarithm where one is asked for, are left out.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -48,6 +48,8 @@ const WIDTH: u32 = 640;
 const HEIGHT: u32 = 420;
 /// Panels side by side at most.
 const COLUMNS: usize = 3;
+/// Beyond this the width of an axis may be infinite, and its ticks would never end.
+const FARTHEST: f64 = 1e300;
 /// Up to so many points each is marked.
 const DOTS: usize = 60;
 /// Colours that colour-blind people can tell apart, too (Okabe and Ito, 2008).
@@ -118,9 +120,9 @@ impl Panel {
     fn points(&self, series: &Series) -> Vec<(f64, f64)> {
         let place = |(x, y): &(f64, f64)| (place(*x, self.log_x), place(*y, self.log_y));
         let placed = series.points.iter().map(place);
-        placed
-            .filter(|(x, y)| x.is_finite() && y.is_finite())
-            .collect()
+        // Not a number is not within, either.
+        let within = |place: f64| place.abs() <= FARTHEST;
+        placed.filter(|(x, y)| within(*x) && within(*y)).collect()
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), DrawingError> {
@@ -204,7 +206,8 @@ fn value(place: f64, log: bool) -> f64 {
     if log { 10f64.powf(place) } else { place }
 }
 
-/// From the least to the greatest with a little room; `None` of nothing.
+/// From the least to the greatest with a little room; `None` of nothing, or if that is no finite
+/// width.
 fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
     let ends = values.fold(None, |ends: Option<(f64, f64)>, value| {
         let (low, high) = ends.unwrap_or((value, value));
@@ -215,7 +218,8 @@ fn range(values: impl Iterator<Item = f64>) -> Option<std::ops::Range<f64>> {
         0.0 => (0.05 * low.abs()).max(1e-3),
         width => 0.05 * width,
     };
-    Some(low - room..high + room)
+    let (low, high) = (low - room, high + room);
+    (high - low).is_finite().then_some(low..high)
 }
 
 /// A number on an axis: short, with three figures where that is enough.
@@ -257,6 +261,15 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains("objective"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn points_beyond_all_measure_do_not_hang() {
+        let plot = panel(vec![(0.01, 3.0), (0.1, 1.0), (1.0, 1e308), (2.0, -1e308)]);
+        assert_eq!(plot.to_svg().unwrap().matches("<circle").count(), 2);
+        let plot = panel(vec![(0.1, -1e300), (1.0, 1e300)]);
+        assert_eq!(plot.to_svg().unwrap().matches("<circle").count(), 2);
+        assert_eq!(range([-1e308, 1e308].into_iter()), None);
     }
 
     #[test]

@@ -199,4 +199,12 @@ fn impossible_wishes_are_refused() {
     assert!(matches!(path(&layers(), 1, 2), EvalError::Frames(1)));
     assert!(matches!(path(&layers(), 2, 1), EvalError::NoImages));
     assert_eq!(path(&other, 2, 2).to_string(), sizes.to_string());
+    let ends = [noise(2), noise(2).slice_dim(1, 0..4)];
+    let narrow =
+        interpolate::<Flex, _>(&generator, &layers(), ends, 2, Interpolation::Linear).unwrap_err();
+    let sizes = EvalError::Chain(ChainError::LayerSize {
+        layers: 5,
+        latents: 4,
+    });
+    assert_eq!(narrow.to_string(), sizes.to_string());
 }

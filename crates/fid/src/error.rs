@@ -73,6 +73,17 @@ pub enum FidError {
         "features of {0} values cannot be compared with features of {1}: use one extractor for both"
     )]
     Dimensions(usize, usize),
+    /// A covariance that is not square, or not of its mean's size.
+    #[error("a covariance of {dim} features has {dim} x {dim} values; this one has {found}")]
+    CovarianceSize {
+        /// Values of the mean.
+        dim: usize,
+        /// Values of the covariance.
+        found: usize,
+    },
+    /// An Inception network of a width that its channels cannot be divided to.
+    #[error("Inception v3 cannot be {0} times narrower: choose 1, 2, 4, 8 or 16")]
+    Narrower(usize),
     /// Too little to estimate from.
     #[error("{what}: {found} images are too few, {needed} are the least")]
     TooFew {

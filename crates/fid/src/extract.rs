@@ -76,7 +76,7 @@ pub fn batches<'a, B: Backend>(
     device: &'a B::Device,
 ) -> impl Iterator<Item = Tensor<B, 4>> + use<'a, B> {
     let shape = images.shape();
-    let batch = batch_size.max(1) * shape.values();
+    let batch = batch_size.max(1).saturating_mul(shape.values());
     images.pixels().chunks(batch).map(move |pixels| {
         let values: Vec<f32> = pixels.iter().map(|v| f32::from(*v) / 255.0).collect();
         let count = values.len() / shape.values();

@@ -18,12 +18,19 @@ const ROUNDING: f64 = 1e-6;
 /// features) are no trouble.
 ///
 /// # Errors
-/// [`FidError::Dimensions`] if they have different dimensions, [`FidError::NoCovariance`] if a
-/// covariance has a negative eigenvalue, [`FidError::Eigenvalues`] if they cannot be computed.
+/// [`FidError::Dimensions`] if they have different dimensions, [`FidError::CovarianceSize`] if a
+/// covariance is not `[d, d]`, [`FidError::NoCovariance`] if it has a negative eigenvalue,
+/// [`FidError::Eigenvalues`] if they cannot be computed.
 pub fn frechet_distance(one: &Gaussian, other: &Gaussian) -> Result<f64, FidError> {
     let d = one.dim();
     if other.dim() != d {
         return Err(FidError::Dimensions(d, other.dim()));
+    }
+    for gaussian in [one, other] {
+        let found = gaussian.covariance.len();
+        if found != d * d {
+            return Err(FidError::CovarianceSize { dim: d, found });
+        }
     }
     let eigen = symmetric(one)
         .self_adjoint_eigen(Side::Lower)
@@ -141,6 +148,14 @@ mod tests {
             error.contains("2 values") && error.contains("of 1"),
             "{error}"
         );
+        let cut = Gaussian {
+            mean: vec![0.0; 2],
+            covariance: vec![1.0; 3],
+        };
+        for (one, other) in [(&good, &cut), (&cut, &good)] {
+            let error = frechet_distance(one, other).unwrap_err().to_string();
+            assert!(error.contains("2 x 2 values; this one has 3"), "{error}");
+        }
         let unknown = gaussian([0.0; 2], [[f64::NAN, 0.0], [0.0, 1.0]]);
         assert!(frechet_distance(&unknown, &good).is_err());
     }

@@ -133,6 +133,16 @@ fn tensors_of_another_shape_are_named() {
 }
 
 #[test]
+fn widths_that_do_not_exist_are_refused() {
+    for narrower in [0, 3, 4096] {
+        let config = InceptionV3Config::new().with_narrower(narrower);
+        let loaded = Inception::<Flex>::load_as(config, &reference(ZIP), &Default::default());
+        let error = loaded.unwrap_err();
+        assert!(matches!(error, FidError::Narrower(found) if found == narrower));
+    }
+}
+
+#[test]
 fn files_that_are_no_weights_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("w.pth");

@@ -11,6 +11,9 @@ pub enum ChainError {
     /// K = 0.
     #[error("a chain needs at least one Langevin step; found 0")]
     NoSteps,
+    /// More steps than a chain may have.
+    #[error("a chain has at most {most} Langevin steps; found {0}", most = ShortRun::MOST_STEPS)]
+    TooManySteps(usize),
     /// Per-step sizes for another K.
     #[error("the chain has {steps} Langevin steps but {sizes} step sizes; give one for each step")]
     StepSizeCount {
@@ -106,14 +109,21 @@ pub struct Run<B: Backend> {
 }
 
 impl ShortRun {
+    /// Steps at most: each leaves its energies behind.
+    pub const MOST_STEPS: usize = 1_000_000;
+
     /// A chain of `steps` steps.
     ///
     /// # Errors
-    /// If there are no steps, or per-step sizes of another number.
+    /// If there are no steps or more than [`MOST_STEPS`](Self::MOST_STEPS), or per-step sizes of
+    /// another number.
     pub fn new(steps: usize, step_sizes: impl Into<StepSizes>) -> Result<Self, ChainError> {
         let step_sizes = step_sizes.into();
         if steps == 0 {
             return Err(ChainError::NoSteps);
+        }
+        if steps > Self::MOST_STEPS {
+            return Err(ChainError::TooManySteps(steps));
         }
         if let Some(sizes) = step_sizes.count().filter(|sizes| *sizes != steps) {
             return Err(ChainError::StepSizeCount { steps, sizes });
@@ -218,6 +228,23 @@ impl ShortRun {
                 latents: d,
             }),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StepSize;
+
+    #[test]
+    fn chains_of_no_steps_or_of_too_many_are_refused() {
+        let step = StepSize::from_eta(0.05).unwrap();
+        let refusal = |steps: usize| ShortRun::new(steps, step).err();
+        assert_eq!(refusal(0), Some(ChainError::NoSteps));
+        assert_eq!(refusal(ShortRun::MOST_STEPS), None);
+        for steps in [ShortRun::MOST_STEPS + 1, usize::MAX] {
+            assert_eq!(refusal(steps), Some(ChainError::TooManySteps(steps)));
         }
     }
 }

@@ -11,19 +11,28 @@ use thiserror::Error;
 #[serde(try_from = "Vec<usize>", into = "Vec<usize>")]
 pub struct LatentLayers(Vec<usize>);
 
-/// No layers, or a layer of no dimensions.
+/// No layers, a layer of no dimensions, or too many dimensions in all.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("latent layers must be one or more sizes of at least 1, top first; found {0:?}")]
+#[error(
+    "latent layers must be one or more sizes of at least 1, top first, and of at most {most} \
+     together; found {0:?}",
+    most = LatentLayers::MOST_DIMENSIONS
+)]
 pub struct LayersError(Vec<usize>);
 
 impl LatentLayers {
+    /// Dimensions at most, d: far more than a posterior is explored in.
+    pub const MOST_DIMENSIONS: usize = 1_000_000;
+
     /// Layers of these sizes, top first.
     ///
     /// # Errors
-    /// If there is no layer or one of size 0.
+    /// If there is no layer or one of size 0, or more than
+    /// [`MOST_DIMENSIONS`](Self::MOST_DIMENSIONS) together.
     pub fn new(sizes: impl Into<Vec<usize>>) -> Result<Self, LayersError> {
         let sizes = sizes.into();
-        if sizes.is_empty() || sizes.contains(&0) {
+        let dim = sizes.iter().copied().fold(0, usize::saturating_add);
+        if sizes.is_empty() || sizes.contains(&0) || dim > Self::MOST_DIMENSIONS {
             return Err(LayersError(sizes));
         }
         Ok(Self(sizes))
@@ -93,5 +102,14 @@ mod tests {
     fn empty_layers_are_refused() {
         assert!(LatentLayers::new([]).is_err());
         assert!(LatentLayers::new([4, 0]).is_err());
+    }
+
+    #[test]
+    fn layers_whose_sum_is_too_large_are_refused() {
+        let most = LatentLayers::MOST_DIMENSIONS;
+        assert!(LatentLayers::new([most - 1, 1]).is_ok());
+        for sizes in [[most, 1], [usize::MAX, 1], [usize::MAX, usize::MAX]] {
+            assert!(LatentLayers::new(sizes).is_err());
+        }
     }
 }

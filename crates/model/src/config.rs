@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use shortrun_langevin::LatentLayers;
 use thiserror::Error;
 
+use crate::stochastic::HEAD_KERNEL;
+
 /// The configuration of a [`MultiLayerGenerator`](crate::MultiLayerGenerator).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +104,16 @@ pub enum ConfigError {
     /// A width of 0.
     #[error("{0} must be at least 1")]
     Width(&'static str),
+    /// Too many layers or blocks.
+    #[error("{0} must be at most {most}; found {1}", most = MOST_BLOCKS)]
+    Blocks(&'static str, usize),
+    /// More weights than a memory holds.
+    #[error(
+        "the generator would have {0} weights, but no more than {most} are possible; lower \
+         features, latents, seed_channels, head_width or refine_blocks",
+        most = GeneratorConfig::MOST_WEIGHTS
+    )]
+    Weights(u64),
     /// A ladder in the centred form.
     #[error(
         "parameterisation must be non-centred with architecture ladder: its latents are standard \
@@ -113,7 +125,13 @@ pub enum ConfigError {
     Preset(String, String),
 }
 
+/// Layers of latents, and refining blocks, at most.
+const MOST_BLOCKS: usize = 1_000;
+
 impl GeneratorConfig {
+    /// Weights at most, 2^31: 8 GiB, and four times that while they are learned.
+    pub const MOST_WEIGHTS: u64 = 1 << 31;
+
     /// Checks that the generator can be built.
     ///
     /// # Errors
@@ -134,9 +152,53 @@ impl GeneratorConfig {
             ("seed_channels", self.seed_channels),
             ("head_width", self.head_channels(1)),
         ];
-        match widths.iter().find(|(_, width)| *width == 0) {
-            Some((name, _)) => Err(ConfigError::Width(name)),
-            None => Ok(()),
+        if let Some((name, _)) = widths.into_iter().find(|(_, width)| *width == 0) {
+            return Err(ConfigError::Width(name));
+        }
+        let blocks = [
+            ("the number of latent layers", self.latents.count()),
+            ("refine_blocks", self.refine_blocks),
+        ];
+        if let Some((name, found)) = blocks.into_iter().find(|(_, found)| *found > MOST_BLOCKS) {
+            return Err(ConfigError::Blocks(name, found));
+        }
+        let weights = self.weights();
+        if weights > Self::MOST_WEIGHTS as f64 {
+            return Err(ConfigError::Weights(weights as u64));
+        }
+        Ok(())
+    }
+
+    /// How many weights the generator has: in float64, where no product of widths overflows.
+    fn weights(&self) -> f64 {
+        // Every input to every output, and a bias.
+        let layer = |inputs: f64, outputs: f64| (inputs + 1.0) * outputs;
+        let [features, seed, channels] =
+            [self.features, self.seed_channels, self.image_channels].map(|count| count as f64);
+        let size = self.feature_size();
+        let area = |size: usize| (size * size) as f64;
+
+        let residual = layer(25.0 * features, features) + layer(9.0 * features, features);
+        let blocks = self.latents.sizes().iter().map(|latent| {
+            // The transposed convolution has no bias.
+            layer(*latent as f64, seed * area(size)) + 25.0 * seed * features + residual
+        });
+        let heads = self.given_above().iter().map(|latent| {
+            let maps = self.head_channels(*latent) as f64;
+            let inputs = maps * area(size + 1 - HEAD_KERNEL);
+            2.0 * (layer(25.0 * features, maps) + layer(inputs, *latent as f64))
+        });
+        let refine = self.refine_blocks as f64 * residual;
+        let between = (self.output_layers() - 1) as f64 * features;
+        let output = layer(16.0 * features, between + channels);
+        blocks.sum::<f64>() + heads.sum::<f64>() + refine + output
+    }
+
+    /// The sizes of the layers that have a mean and a scale given those above; none of a ladder's.
+    pub(crate) fn given_above(&self) -> &[usize] {
+        match self.architecture {
+            Architecture::Conditional => &self.latents.sizes()[1..],
+            Architecture::Ladder => &[],
         }
     }
 
@@ -168,5 +230,90 @@ impl GeneratorConfig {
     /// `[channels, height, width]` of an image.
     pub fn image_shape(&self) -> [usize; 3] {
         [self.image_channels, self.image_size, self.image_size]
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::backend::Flex;
+
+    use super::*;
+    use crate::{Preset, Summary};
+
+    fn small() -> GeneratorConfig {
+        GeneratorConfig {
+            features: 3,
+            latents: LatentLayers::new([2, 3, 5]).unwrap(),
+            ..Preset::Released.config(64, 3).unwrap()
+        }
+    }
+
+    #[test]
+    fn weights_are_counted_before_any_is_made() {
+        let one = GeneratorConfig {
+            head_width: HeadWidth::Features,
+            image_size: 28,
+            image_channels: 1,
+            ..small()
+        };
+        let other = GeneratorConfig {
+            head_width: HeadWidth::Fixed(7),
+            refine_blocks: 0,
+            image_size: 32,
+            ..small()
+        };
+        let ladder = GeneratorConfig {
+            architecture: Architecture::Ladder,
+            ..small()
+        };
+        for config in [small(), one, other, ladder] {
+            let made = config.init::<Flex>(1, &Default::default());
+            assert_eq!(config.weights(), Summary::of(&made).total as f64);
+        }
+    }
+
+    #[test]
+    fn generators_that_no_memory_holds_are_refused() {
+        let huge = usize::MAX;
+        let features = |features| GeneratorConfig {
+            features,
+            ..small()
+        };
+        let wide_seed = GeneratorConfig {
+            seed_channels: huge,
+            ..small()
+        };
+        let wide_head = GeneratorConfig {
+            head_width: HeadWidth::Fixed(huge),
+            ..small()
+        };
+        let latents = GeneratorConfig {
+            latents: LatentLayers::new([LatentLayers::MOST_DIMENSIONS]).unwrap(),
+            seed_channels: 11,
+            ..small()
+        };
+        for config in [
+            features(10_000),
+            features(huge),
+            wide_seed,
+            wide_head,
+            latents,
+        ] {
+            let error = config.check().unwrap_err();
+            assert!(matches!(error, ConfigError::Weights(_)), "{error}");
+        }
+        let deep = GeneratorConfig {
+            refine_blocks: huge,
+            ..small()
+        };
+        let expected = ConfigError::Blocks("refine_blocks", huge);
+        assert_eq!(deep.check(), Err(expected));
+        let deep = GeneratorConfig {
+            latents: LatentLayers::new(vec![1; MOST_BLOCKS + 1]).unwrap(),
+            ..small()
+        };
+        assert!(deep.check().is_err());
+        assert_eq!(features(1_000).check(), Ok(()));
     }
 }

@@ -56,13 +56,10 @@ impl GeneratorConfig {
     pub fn init<B: Backend>(&self, seed: u64, device: &B::Device) -> MultiLayerGenerator<B> {
         let init = &mut Init::new(seed, Purpose::Weights, device);
         let sizes = self.latents.sizes();
-        let given_above = match self.architecture {
-            Architecture::Conditional => &sizes[1..],
-            Architecture::Ladder => &[],
-        };
         MultiLayerGenerator {
             blocks: sizes.iter().map(|d| Block::new(self, *d, init)).collect(),
-            stochastic: given_above
+            stochastic: self
+                .given_above()
                 .iter()
                 .map(|d| Stochastic::new(self, *d, init))
                 .collect(),

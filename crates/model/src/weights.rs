@@ -16,7 +16,7 @@ use burn_store::{
     BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore,
     SafetensorsStoreError,
 };
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
 use crate::{ConfigError, GeneratorConfig, MultiLayerGenerator};
@@ -137,14 +137,20 @@ pub fn load<B: Backend>(
 fn read_config(path: &Path, bytes: &[u8]) -> Result<GeneratorConfig, WeightsError> {
     let path = path.to_owned();
     // Checks offsets and lengths against the file, not the header alone.
-    let (_, metadata) =
-        match SafeTensors::deserialize(bytes).and_then(|_| SafeTensors::read_metadata(bytes)) {
-            Ok(header) => header,
-            Err(error) => {
-                let reason = error.to_string();
-                return Err(WeightsError::Format { path, reason });
-            }
-        };
+    let header = SafeTensors::deserialize(bytes)
+        .and_then(|tensors| Ok((tensors, SafeTensors::read_metadata(bytes)?.1)));
+    let (tensors, metadata) = match header {
+        Ok(header) => header,
+        Err(error) => {
+            let reason = error.to_string();
+            return Err(WeightsError::Format { path, reason });
+        }
+    };
+    // Burn would panic on weights of another type.
+    if let Some((name, tensor)) = tensors.iter().find(|(_, t)| t.dtype() != Dtype::F32) {
+        let reason = format!("{name} is {:?}, not F32", tensor.dtype());
+        return Err(WeightsError::Tensors { path, reason });
+    }
     let text = metadata
         .metadata()
         .as_ref()

@@ -33,12 +33,17 @@ pub(crate) fn duration(seconds: f64) -> String {
     humantime::format_duration(whole).to_string()
 }
 
+/// When the year 10000 begins, in Unix seconds: RFC 3339 has no years of five figures.
+const YEAR_10000: u64 = 253_402_300_800;
+
 /// A time in UTC.
 pub fn time(unix_seconds: u64) -> String {
     let since = std::time::Duration::from_secs(unix_seconds);
     match std::time::UNIX_EPOCH.checked_add(since) {
-        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
-        None => "unknown".to_owned(),
+        Some(time) if unix_seconds < YEAR_10000 => {
+            humantime::format_rfc3339_seconds(time).to_string()
+        }
+        _ => "unknown".to_owned(),
     }
 }
 
@@ -62,5 +67,11 @@ mod tests {
         for (value, text) in cases {
             assert_eq!(number(value), text);
         }
+    }
+
+    #[test]
+    fn times_without_a_name_are_unknown() {
+        assert_eq!(time(YEAR_10000 - 1), "9999-12-31T23:59:59Z");
+        assert_eq!([time(YEAR_10000), time(u64::MAX)], ["unknown"; 2]);
     }
 }

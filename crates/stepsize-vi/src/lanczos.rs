@@ -36,6 +36,9 @@ impl Default for LanczosConfig {
     }
 }
 
+/// Steps and probes at most.
+const MOST: usize = 1_000_000;
+
 /// The objective with estimated determinants.
 pub(crate) fn evaluate<B: Backend>(
     model: &Model<'_, B>,
@@ -47,8 +50,8 @@ pub(crate) fn evaluate<B: Backend>(
         ("lanczos.steps", config.steps),
         ("lanczos.probes", config.probes),
     ] {
-        if count == 0 {
-            let reason = "must be at least 1; found 0".to_owned();
+        if !(1..=MOST).contains(&count) {
+            let reason = format!("must be between 1 and {MOST}; found {count}");
             return Err(ObjectiveError::Setting { setting, reason });
         }
     }

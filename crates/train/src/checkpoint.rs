@@ -19,7 +19,6 @@ use crate::{RunFolder, TrainConfig, TrainError, Tuned, error::at, folder::write_
 
 const STATE: &str = "state.json";
 const CHECKSUMS: &str = "checksums.json";
-const UNFINISHED: &str = ".unfinished-";
 const DAMAGED: &str = "damaged-";
 
 /// The counters of a run.
@@ -180,7 +179,7 @@ impl Checkpoint {
         files.push(checksums);
 
         let parent = folder.checkpoints();
-        let unfinished = parent.join(format!("{UNFINISHED}{}", state.iteration));
+        let unfinished = parent.join(unfinished_name(state.iteration));
         remove(&unfinished)?;
         fs::create_dir_all(&unfinished).map_err(at(&unfinished))?;
         for file in &files {
@@ -216,8 +215,8 @@ impl Checkpoint {
         folder: &RunFolder,
     ) -> Result<Option<(Self, Vec<Damaged>)>, TrainError> {
         let parent = folder.checkpoints();
-        for iteration in numbered(&parent, UNFINISHED)? {
-            let unfinished = parent.join(format!("{UNFINISHED}{iteration}"));
+        for iteration in numbered(&parent, unfinished_name)? {
+            let unfinished = parent.join(unfinished_name(iteration));
             let target = path_of(folder, iteration);
             if !target.exists() && Self::read(unfinished.clone()).is_ok() {
                 fs::rename(&unfinished, &target).map_err(at(&target))?;
@@ -314,7 +313,7 @@ impl Checkpoint {
     /// The module of this name with the weights of this checkpoint, given one of the same shape.
     ///
     /// # Errors
-    /// If there is none, or its weights are of another module.
+    /// If there is none, or its weights are of another module or no finite numbers.
     pub fn module<B: Backend, M: Module<B>>(
         &self,
         name: &str,
@@ -331,7 +330,16 @@ impl Checkpoint {
                 ),
             });
         }
-        Ok(like.load_record(self.record::<B, _>(&weights_file(name), device)?))
+        let module = like.load_record(self.record::<B, _>(&weights_file(name), device)?);
+        if !is_finite(&module) {
+            return Err(TrainError::NoCheckpoint {
+                path: self.path.join(weights_file(name)),
+                reason: "it holds weights that are no finite numbers: learning went astray; begin \
+                         anew with a lower learning rate"
+                    .to_owned(),
+            });
+        }
+        Ok(module)
     }
 
     /// What [`CheckpointFile::of_json`] wrote.
@@ -367,7 +375,7 @@ impl Damaged {
     /// Renames the checkpoint, so that it neither counts nor is overwritten; gives a message.
     pub(crate) fn set_aside(self, folder: &RunFolder) -> Result<String, TrainError> {
         let from = path_of(folder, self.iteration);
-        let name = format!("{DAMAGED}step-{:08}", self.iteration);
+        let name = format!("{DAMAGED}{}", name(self.iteration));
         let to = folder.checkpoints().join(&name);
         remove(&to)?;
         fs::rename(&from, &to).map_err(at(&from))?;
@@ -376,6 +384,22 @@ impl Damaged {
             "{reason}; set aside as {name}, the checkpoint before it is used"
         ))
     }
+}
+
+/// Whether all weights are finite numbers.
+fn is_finite<B: Backend>(module: &impl Module<B>) -> bool {
+    struct Finite(bool);
+
+    impl<B: Backend> ModuleVisitor<B> for Finite {
+        fn visit_float<const D: usize>(&mut self, weight: &Param<Tensor<B, D>>) {
+            let values = weight.val().into_data().convert::<f32>();
+            self.0 = self.0 && values.iter::<f32>().all(f32::is_finite);
+        }
+    }
+
+    let mut finite = Finite(true);
+    module.visit(&mut finite);
+    finite.0
 }
 
 /// The shapes of a module's weights, in order.
@@ -394,21 +418,30 @@ fn shapes<B: Backend>(module: &impl Module<B>) -> Vec<Vec<usize>> {
 }
 
 fn path_of(folder: &RunFolder, iteration: u64) -> PathBuf {
-    folder.checkpoints().join(format!("step-{iteration:08}"))
+    folder.checkpoints().join(name(iteration))
+}
+
+fn name(iteration: u64) -> String {
+    format!("step-{iteration:08}")
+}
+
+fn unfinished_name(iteration: u64) -> String {
+    format!(".unfinished-{iteration}")
 }
 
 /// The iterations that have a checkpoint, in order.
 fn iterations(folder: &RunFolder) -> Result<Vec<u64>, TrainError> {
-    numbered(&folder.checkpoints(), "step-")
+    numbered(&folder.checkpoints(), name)
 }
 
-/// The numbers behind `prefix` among the names in a folder, in order.
-fn numbered(parent: &Path, prefix: &str) -> Result<Vec<u64>, TrainError> {
+/// The numbers whose names are in a folder, in order. (A copy by another name is none of the run's.)
+fn numbered(parent: &Path, named: impl Fn(u64) -> String) -> Result<Vec<u64>, TrainError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(parent).map_err(at(parent))? {
         let name = entry.map_err(at(parent))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(prefix));
-        found.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        let name = name.to_string_lossy();
+        let number = name.rsplit('-').next().and_then(|n| n.parse().ok());
+        found.extend(number.filter(|number| named(*number) == name));
     }
     found.sort_unstable();
     Ok(found)

@@ -1,7 +1,7 @@
 //! The settings of a training run.
 
 use serde::{Deserialize, Serialize};
-use shortrun_langevin::{StepSize, StepSizes};
+use shortrun_langevin::{ShortRun, StepSize, StepSizes};
 use shortrun_model::Precision;
 
 use crate::{LearningRate, Sigma, TrainError, TuningConfig};
@@ -21,7 +21,7 @@ pub struct TrainConfig {
     /// said. Whoever runs a session sets it for the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
-    /// Images in each iteration.
+    /// Images in each iteration, at most 100,000.
     pub batch_size: usize,
     /// Learning rate of Adam.
     pub learning_rate: LearningRate,
@@ -48,7 +48,7 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LangevinConfig {
-    /// K.
+    /// K, at most [`ShortRun::MOST_STEPS`].
     pub steps: usize,
     /// One step size or one for each step, by convention: `{ eta = 0.05 }` or
     /// `{ drift = 0.00125 }`. It is the step at the final sigma.
@@ -93,9 +93,9 @@ pub struct CheckpointConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationConfig {
-    /// Test images to reconstruct.
+    /// Test images to reconstruct, at most 1,000,000.
     pub images: usize,
-    /// Images to synthesise.
+    /// Images to synthesise, likewise.
     pub samples: usize,
 }
 
@@ -145,6 +145,13 @@ impl Default for TrainConfig {
     }
 }
 
+/// Images that are learned from at once, at most.
+const MOST_AT_ONCE: u64 = 100_000;
+/// Images that are looked at, at most.
+const MOST_IMAGES: u64 = 1_000_000;
+/// Of what is waited for or counted, and kept nowhere.
+const ANY: u64 = u64::MAX;
+
 impl TrainConfig {
     /// Checks that the run can be made.
     ///
@@ -153,20 +160,19 @@ impl TrainConfig {
     pub fn check(&self) -> Result<(), TrainError> {
         let fault =
             |setting: &'static str, reason: String| Err(TrainError::Setting { setting, reason });
-        let counts = [
-            ("batch_size", self.batch_size as u64),
-            ("iterations", self.iterations),
-            ("log_every", self.log_every),
-            ("max_skipped", self.max_skipped),
-            ("langevin.steps", self.langevin.steps as u64),
-            ("checkpoint.every", self.checkpoint.every),
-            ("checkpoint.keep", self.checkpoint.keep as u64),
-            ("evaluation.images", self.evaluation.images as u64),
-            ("evaluation.samples", self.evaluation.samples as u64),
-        ];
-        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return fault(setting, "must be at least 1; found 0".to_owned());
-        }
+        let EvaluationConfig { images, samples } = self.evaluation;
+        let chain = self.langevin.steps as u64;
+        TrainError::check_counts([
+            ("batch_size", self.batch_size as u64, MOST_AT_ONCE),
+            ("iterations", self.iterations, ANY),
+            ("log_every", self.log_every, ANY),
+            ("max_skipped", self.max_skipped, ANY),
+            ("langevin.steps", chain, ShortRun::MOST_STEPS as u64),
+            ("checkpoint.every", self.checkpoint.every, ANY),
+            ("checkpoint.keep", self.checkpoint.keep as u64, ANY),
+            ("evaluation.images", images as u64, MOST_IMAGES),
+            ("evaluation.samples", samples as u64, MOST_IMAGES),
+        ])?;
         if let Some(minutes) = self.minutes.filter(|m| !(m.is_finite() && *m > 0.0)) {
             return fault("minutes", format!("must be above 0; found {minutes}"));
         }

@@ -111,6 +111,22 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// Checks counts of things: each is a setting, how many there are, and how many there may be.
+    ///
+    /// # Errors
+    /// Names the first of which there are none, or too many.
+    pub fn check_counts<const N: usize>(counts: [(&'static str, u64, u64); N]) -> Result<(), Self> {
+        for (setting, count, most) in counts {
+            let reason = match count {
+                0 => "must be at least 1; found 0".to_owned(),
+                _ if count > most => format!("must be at most {most}; found {count}"),
+                _ => continue,
+            };
+            return Err(Self::Setting { setting, reason });
+        }
+        Ok(())
+    }
+
     /// Checks that a generator makes images `[channels, height, width]` of the shape of these.
     ///
     /// # Errors

@@ -119,7 +119,7 @@ impl Progress {
                 }
                 *last = Some(Instant::now());
                 let (since, from) = started.unwrap_or((Instant::now(), done));
-                let speed = (done - from) as f64 / since.elapsed().as_secs_f64();
+                let speed = done.saturating_sub(from) as f64 / since.elapsed().as_secs_f64();
                 let left = (*total - done.min(*total)) as f64 / speed.max(1e-9);
                 line(&format!(
                     "{done}/{total} {speed:.2}/s {text} {left:.0} s left"
@@ -154,4 +154,21 @@ impl Progress {
 /// A closed standard error is no reason to stop a run.
 fn line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_than_at_the_beginning_is_no_panic() {
+        let show = Show::Lines {
+            total: 20,
+            started: None,
+            last: None,
+        };
+        let mut progress = Progress { show };
+        progress.begin(10);
+        progress.count(5, "taken back");
+    }
 }

@@ -40,10 +40,14 @@ impl LearningRate {
         if !ordered {
             return Some("its pieces must begin at iteration 0 and rise".to_owned());
         }
-        let bad = rates
-            .iter()
-            .find(|rate| !(rate.is_finite() && **rate > 0.0))?;
-        Some(format!("rates must be finite and above 0; found {bad}"))
+        // Weights are float32, and so is what they are multiplied by.
+        let bad = rates.iter().find(|rate| {
+            let rate = **rate as f32;
+            !(rate.is_finite() && rate > 0.0)
+        })?;
+        Some(format!(
+            "rates must be above 0 and finite, in float32 too; found {bad}"
+        ))
     }
 }
 
@@ -145,7 +149,12 @@ mod tests {
     #[test]
     fn schedules_that_make_no_sense_are_named() {
         assert!(LearningRate::Pieces(vec![(5, 1e-4)]).fault().is_some());
-        assert!(LearningRate::Constant(f64::NAN).fault().is_some());
+        // 1e39 is infinite in float32, and 1e-50 nothing.
+        for rate in [f64::NAN, f64::INFINITY, 1e39, 1e-50, 0.0, -1.0] {
+            assert!(LearningRate::Constant(rate).fault().is_some(), "{rate}");
+            let pieces = LearningRate::Pieces(vec![(0, 1e-4), (5, rate)]);
+            assert!(pieces.fault().is_some(), "{rate}");
+        }
         assert!(LearningRate::Constant(1e-4).fault().is_none());
         assert!(Sigma::Constant(0.0).fault().is_some());
     }

@@ -102,7 +102,9 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
     ) -> Result<Self, TrainError> {
         config.check()?;
         let lock = folder.lock()?;
-        TrainError::check_shape(data.train.shape(), method.image_shape())?;
+        for images in [&data.train, &data.test] {
+            TrainError::check_shape(images.shape(), method.image_shape())?;
+        }
         Ok(Self {
             _lock: lock,
             mean_image: data.train.mean_image(),
@@ -326,7 +328,14 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         log: &mut MetricsLog,
         progress: &mut Progress,
     ) -> Result<Evaluation, TrainError> {
-        let evaluation = self.evaluate()?;
+        let evaluation = match self.evaluate() {
+            Ok(evaluation) => evaluation,
+            Err(error) => {
+                // What was learned must not be lost for a look at it.
+                self.save(log)?;
+                return Err(error);
+            }
+        };
         progress.evaluated(&evaluation);
         if let Some(mse) = evaluation.test_mse
             && self.state.best.is_none_or(|(_, best)| mse < best)

@@ -61,6 +61,9 @@ impl Default for TuningConfig {
     }
 }
 
+/// Of whatever is counted here, at most.
+const MOST: usize = 1_000_000;
+
 impl TuningConfig {
     /// Whether the step size is to be updated before iteration `iteration`, counted from 0.
     pub fn due(&self, iteration: u64) -> bool {
@@ -84,23 +87,30 @@ impl TuningConfig {
             ("step_size.lanczos.steps", self.lanczos.steps),
             ("step_size.lanczos.probes", self.lanczos.probes),
         ];
-        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Some((setting, "must be at least 1; found 0".to_owned()));
+        let wrong = |count: usize| !(1..=MOST).contains(&count);
+        if let Some((setting, count)) = counts.into_iter().find(|(_, count)| wrong(*count)) {
+            let reason = format!("must be between 1 and {MOST}; found {count}");
+            return Some((setting, reason));
         }
         if (self.objective, self.search) == (ObjectiveName::Lanczos, SearchName::Gradient) {
             let reason = "is gradient, but the lanczos objective has no gradient: use grid or \
                           refine, or the exact or augmented objective";
             return Some(("step_size.search", reason.to_owned()));
         }
-        if let Some(wrong) = self
-            .grid
-            .iter()
-            .find(|eta| !(eta.is_finite() && **eta > 0.0))
-        {
-            let reason = format!("must hold etas above 0; found {wrong}");
-            return Some(("step_size.grid", reason));
+        let checked = match self.search {
+            SearchName::Grid => self.grid_search().steps().map(drop),
+            SearchName::Refine => self.refine.check(),
+            SearchName::Gradient => self.adam.check(),
+        };
+        checked
+            .err()
+            .map(|error| ("[step_size]", error.to_string()))
+    }
+
+    fn grid_search(&self) -> GridSearch {
+        GridSearch {
+            etas: self.grid.clone(),
         }
-        None
     }
 }
 
@@ -219,9 +229,7 @@ impl Tuner<'_> {
     ) -> Result<Step, ObjectiveError> {
         let objective = self.config.objective();
         let search = match self.config.search {
-            SearchName::Grid => Search::Grid(GridSearch {
-                etas: self.config.grid.clone(),
-            }),
+            SearchName::Grid => Search::Grid(self.config.grid_search()),
             SearchName::Refine => Search::Refine(self.config.refine),
             SearchName::Gradient => return self.descend(model, problem, now, adam),
         };
@@ -259,7 +267,13 @@ impl Tuner<'_> {
                 return Ok(Step::retreat(&step.sizes, reason));
             }
             step.objective = found.evaluation.mean();
-            step.sizes = self.config.adam.update(adam, &step.sizes, &by_log, 1.0);
+            let moved = self.config.adam.update(adam, &step.sizes, &by_log, 1.0);
+            if !moved.sizes().iter().all(|size| size.eta().is_normal()) {
+                *adam = AdamState::default();
+                let reason = format!("Adam left all bounds at {}", step.sizes);
+                return Ok(Step::retreat(&step.sizes, reason));
+            }
+            step.sizes = moved;
             step.slope = by_log;
         }
         Ok(step)

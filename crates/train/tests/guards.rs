@@ -252,7 +252,7 @@ fn a_few_diverged_chains_are_left_out_whole() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused_before_the_run() {
-    for rate in [f64::INFINITY, f64::NAN, 0.0, -1.0] {
+    for rate in [f64::INFINITY, f64::NAN, 1e39, 0.0, -1.0] {
         let config = TrainConfig {
             learning_rate: LearningRate::Constant(rate),
             ..config()
@@ -260,6 +260,43 @@ fn settings_that_make_no_sense_are_refused_before_the_run() {
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("learning_rate"), "{error}");
     }
+}
+
+#[test]
+fn counts_that_no_memory_holds_are_refused_and_long_waits_are_not() {
+    type Change = fn(&mut TrainConfig, usize);
+    let counts: [(&str, Change); 4] = [
+        ("batch_size", |config, count| config.batch_size = count),
+        ("langevin.steps", |config, count| {
+            config.langevin.steps = count;
+        }),
+        ("evaluation.images", |config, count| {
+            config.evaluation.images = count;
+        }),
+        ("evaluation.samples", |config, count| {
+            config.evaluation.samples = count;
+        }),
+    ];
+    for (setting, change) in counts {
+        for (count, bound) in [
+            (0, "at least 1"),
+            (1_000_001, "at most 1"),
+            (usize::MAX, "at most 1"),
+        ] {
+            let mut config = config();
+            change(&mut config, count);
+            let error = config.check().unwrap_err().to_string();
+            let expected = format!("setting {setting} must be {bound}");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+    let mut patient = config();
+    patient.iterations = u64::MAX;
+    patient.log_every = u64::MAX;
+    patient.max_skipped = u64::MAX;
+    patient.checkpoint.every = u64::MAX;
+    patient.checkpoint.keep = usize::MAX;
+    patient.check().unwrap();
 }
 
 #[test]

@@ -33,12 +33,12 @@ pub(super) struct ReportArgs {
     /// browser that shows the page loads it again by itself.
     #[arg(long)]
     watch: bool,
-    /// With --watch: seconds between looks at the run folder.
+    /// With --watch: seconds between looks at the run folder, a day (86400) at most.
     #[arg(
         long,
         value_name = "SECONDS",
         default_value_t = 10,
-        value_parser = clap::value_parser!(u64).range(1..),
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
         requires = "watch"
     )]
     every: u64,

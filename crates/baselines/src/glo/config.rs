@@ -65,12 +65,9 @@ impl GloConfig {
     /// # Errors
     /// Names the first that does not.
     pub fn check(&self) -> Result<(), TrainError> {
-        if self.search.steps == 0 {
-            return Err(TrainError::Setting {
-                setting: "method.search.steps",
-                reason: "must be at least 1; found 0".to_owned(),
-            });
-        }
+        // Steps are kept nowhere.
+        let steps = self.search.steps as u64;
+        TrainError::check_counts([("method.search.steps", steps, u64::MAX)])?;
         let rates = [
             ("method.latent_rate", self.latent_rate),
             ("method.search.rate", self.search.rate),

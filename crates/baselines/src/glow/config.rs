@@ -7,6 +7,7 @@ use shortrun_model::Init;
 use shortrun_train::TrainError;
 
 use super::{Glow, Level};
+use crate::config::check_width;
 
 /// The shape of a [`Glow`], and how it is sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,15 +42,11 @@ impl GlowConfig {
     /// # Errors
     /// Names the first that does not.
     pub fn check(&self) -> Result<(), TrainError> {
-        let counts = [
-            ("method.levels", self.levels),
-            ("method.steps", self.steps),
-            ("method.width", self.width),
-        ];
-        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            let reason = "must be at least 1; found 0".to_owned();
-            return Err(TrainError::Setting { setting, reason });
-        }
+        TrainError::check_counts([
+            ("method.levels", self.levels as u64, 16),
+            ("method.steps", self.steps as u64, 1_000),
+        ])?;
+        check_width(self.width, self.levels * self.steps)?;
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return Err(TrainError::Setting {
                 setting: "method.temperature",

@@ -31,7 +31,7 @@ impl<B: Backend> Made<B> {
         reversed: bool,
         init: &mut Init<'_, B>,
     ) -> Self {
-        let IafConfig { depth, width, .. } = *settings;
+        let (depth, width) = (settings.depth, settings.width_for(latent));
         let numbers: Vec<usize> = (1..=latent)
             .map(|place| if reversed { latent + 1 - place } else { place })
             .collect();

@@ -9,7 +9,9 @@ use shortrun_langevin::Purpose;
 use shortrun_model::{Generator, GeneratorConfig, Init, MultiLayerGenerator, dense, gelu};
 use shortrun_train::{TrainConfig, TrainError};
 
-use crate::{Amortised, Encoder, Gaussian, InferenceNetwork, Inferred, vae::one_layer};
+use crate::{
+    Amortised, Encoder, Gaussian, InferenceNetwork, Inferred, config::check_width, vae::one_layer,
+};
 
 pub use flow::Flow;
 pub use made::Made;
@@ -22,16 +24,21 @@ pub struct IafConfig {
     pub steps: usize,
     /// Hidden layers of each step's network.
     pub depth: usize,
-    /// Units of each hidden layer, and of the context that the encoder gives to every step.
-    pub width: usize,
+    /// Units of each hidden layer, and of the context that the encoder gives to every step; as
+    /// [`width_for`](Self::width_for) if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<usize>,
 }
+
+/// The width unless it is said, if there are no more latents.
+const WIDTH: usize = 128;
 
 impl Default for IafConfig {
     fn default() -> Self {
         Self {
             steps: 4,
             depth: 2,
-            width: 128,
+            width: None,
         }
     }
 }
@@ -40,6 +47,38 @@ impl Default for IafConfig {
 pub type FlowMethod<B> = Amortised<B, FlowEncoder<Autodiff<B>>>;
 
 impl IafConfig {
+    /// The width of a flow on `latents` dimensions: if it is not said 128, or as many as latents if
+    /// these are more.
+    pub fn width_for(&self, latents: usize) -> usize {
+        self.width.unwrap_or(WIDTH.max(latents))
+    }
+
+    /// Checks that the settings make sense, and that the method goes with a generator.
+    ///
+    /// # Errors
+    /// If the generator has several layers, or names the first setting that makes no sense.
+    pub fn check(&self, generator: &GeneratorConfig) -> Result<(), TrainError> {
+        one_layer("vae-iaf", generator)?;
+        TrainError::check_counts([
+            ("method.steps", self.steps as u64, 1_000),
+            ("method.depth", self.depth as u64, 100),
+        ])?;
+        let latents = generator.latents.dim();
+        let width = self.width_for(latents);
+        check_width(width, self.steps * (self.depth + 1))?;
+        // Of every degree at least one unit.
+        if width < latents {
+            return Err(TrainError::Setting {
+                setting: "method.width",
+                reason: format!(
+                    "must be at least {latents}, the number of latents, so that what becomes of each \
+                     can depend on all before it; found {width}"
+                ),
+            });
+        }
+        Ok(())
+    }
+
     /// A generator of one layer, about to be learned with an encoder and a flow.
     ///
     /// # Errors
@@ -50,18 +89,7 @@ impl IafConfig {
         config: &TrainConfig,
         device: &B::Device,
     ) -> Result<FlowMethod<B>, TrainError> {
-        one_layer("vae-iaf", generator.config())?;
-        let counts = [
-            ("method.steps", self.steps),
-            ("method.depth", self.depth),
-            ("method.width", self.width),
-        ];
-        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(TrainError::Setting {
-                setting,
-                reason: "must be at least 1; found 0".to_owned(),
-            });
-        }
+        self.check(generator.config())?;
         let encoder = FlowEncoder::new(generator.config(), self, config.seed, device);
         Ok(Amortised::new(generator, encoder, 0, config, device))
     }
@@ -90,10 +118,11 @@ impl<B: Backend> FlowEncoder<B> {
         let init = &mut Init::new(seed, Purpose::InferenceWeights, device);
         let encoder = Encoder::drawn(config, false, init);
         let features = config.seed_channels * config.feature_size().pow(2);
+        let latents = config.latents.dim();
         Self {
             encoder,
-            context: init.linear(features, settings.width),
-            flow: Flow::new(config.latents.dim(), settings, init),
+            context: init.linear(features, settings.width_for(latents)),
+            flow: Flow::new(latents, settings, init),
         }
     }
 

@@ -46,7 +46,7 @@ impl<B: Backend> Inception<B> {
     /// Likewise, of another width.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// [`FidError::Narrower`] if there is no such width, else as [`load`](Self::load).
     pub fn load_as(
         config: InceptionV3Config,
         path: &Path,

@@ -7,6 +7,9 @@ use super::{
     conv::{ConvUnit, Maker},
 };
 
+/// What the numbers of channels may be divided by.
+pub(super) const NARROWER: [usize; 5] = [1, 2, 4, 8, 16];
+
 /// Values of a feature at full width.
 const FEATURES: usize = 2048;
 
@@ -43,6 +46,10 @@ pub struct InceptionV3Config {
 
 impl InceptionV3Config {
     /// The network, to be given weights.
+    ///
+    /// # Panics
+    /// If `narrower` is 0 or leaves no channels ([`Inception::load_as`](super::Inception::load_as)
+    /// refuses what is not named there).
     pub fn init<B: Backend>(&self, device: &B::Device) -> InceptionV3<B> {
         let narrower = self.narrower;
         let make = &Maker { narrower, device };

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use burn_store::{ApplyError, ModuleSnapshot, ModuleStore, PytorchStore};
 use shortrun_data::{Remote, RemoteFile};
 
-use super::{InceptionV3, InceptionV3Config};
+use super::{InceptionV3, InceptionV3Config, network::NARROWER};
 use crate::FidError;
 
 /// Tensors of the file that features do not need: the classifiers, and counters.
@@ -40,6 +40,9 @@ pub(super) fn load<B: Backend>(
     path: &Path,
     device: &B::Device,
 ) -> Result<InceptionV3<B>, FidError> {
+    if !NARROWER.contains(&config.narrower) {
+        return Err(FidError::Narrower(config.narrower));
+    }
     if !path.is_file() {
         return Err(FidError::NoWeights {
             path: path.to_owned(),

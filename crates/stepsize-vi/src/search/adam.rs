@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use shortrun_langevin::{StepSize, StepSizes};
 
+use crate::ObjectiveError;
+
 /// Adam (Kingma and Ba, 2015) on `log s`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,10 +37,36 @@ pub struct AdamState {
     updates: u64,
 }
 
+/// The most that `log s` may move in one update: a factor of 22,000.
+const FASTEST: f64 = 10.0;
+
 /// As PyTorch's default.
 const EPSILON: f64 = 1e-8;
 
 impl Adam {
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    /// [`ObjectiveError::Setting`] names the first that does not.
+    pub fn check(&self) -> Result<(), ObjectiveError> {
+        let fault = |setting, reason: &str, found: f64| {
+            Err(ObjectiveError::Setting {
+                setting,
+                reason: format!("{reason}; found {found}"),
+            })
+        };
+        if !(self.learning_rate > 0.0 && self.learning_rate <= FASTEST) {
+            let reason = "must be above 0 and at most 10 (of log s, in one update)";
+            return fault("adam.learning_rate", reason, self.learning_rate);
+        }
+        for (setting, beta) in [("adam.beta1", self.beta1), ("adam.beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&beta) {
+                return fault(setting, "must be in [0, 1)", beta);
+            }
+        }
+        Ok(())
+    }
+
     /// One update of the step sizes against `dF / d log s`, with the learning rate times `rate`.
     pub fn update(
         &self,

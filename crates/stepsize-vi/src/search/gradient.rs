@@ -97,15 +97,8 @@ impl GradientSearch {
 
     fn check(&self) -> Result<(), ObjectiveError> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        let share = |value: f64| (0.0..1.0).contains(&value);
+        self.adam.check()?;
         let faults = [
-            (
-                !positive(self.adam.learning_rate),
-                "adam.learning_rate",
-                "must be above 0",
-            ),
-            (!share(self.adam.beta1), "adam.beta1", "must be in [0, 1)"),
-            (!share(self.adam.beta2), "adam.beta2", "must be in [0, 1)"),
             (
                 self.iterations == 0,
                 "gradient.iterations",

@@ -27,24 +27,30 @@ impl Default for GridSearch {
     }
 }
 
+const NAME: &str = "grid";
+
 impl GridSearch {
-    /// `false` if the best constant size is the first or last of the list.
-    pub(super) fn run<B: Backend>(
-        &self,
-        trials: &mut Trials<'_, B>,
-        start: &StepSizes,
-    ) -> Result<bool, ObjectiveError> {
-        const NAME: &str = "grid.etas";
+    /// The step sizes to try.
+    ///
+    /// # Errors
+    /// [`ObjectiveError::Setting`] if there are none, or one is not above 0.
+    pub fn steps(&self) -> Result<Vec<StepSize>, ObjectiveError> {
         if self.etas.is_empty() {
             return Err(ObjectiveError::Setting {
                 setting: NAME,
                 reason: "must hold at least one step size; found none".to_owned(),
             });
         }
-        let mut steps = Vec::new();
-        for value in &self.etas {
-            steps.push(eta(NAME, *value)?);
-        }
+        self.etas.iter().map(|value| eta(NAME, *value)).collect()
+    }
+
+    /// `false` if the best constant size is the first or last of the list.
+    pub(super) fn run<B: Backend>(
+        &self,
+        trials: &mut Trials<'_, B>,
+        start: &StepSizes,
+    ) -> Result<bool, ObjectiveError> {
+        let mut steps = self.steps()?;
         steps.sort_by(|a, b| a.eta().total_cmp(&b.eta()));
         for step in &steps {
             trials.value(&all_alike(start, *step))?;

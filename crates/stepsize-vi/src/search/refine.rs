@@ -104,7 +104,11 @@ impl RefineSearch {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), ObjectiveError> {
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    /// [`ObjectiveError::Setting`] names the first that does not.
+    pub fn check(&self) -> Result<(), ObjectiveError> {
         let fault = |setting: &'static str, reason: String| {
             Err(ObjectiveError::Setting { setting, reason })
         };
