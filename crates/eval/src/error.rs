@@ -63,6 +63,16 @@ pub enum EvalError {
         /// What is wrong with it, and what would do.
         reason: String,
     },
+    /// Images of another shape than the generator's.
+    #[error(
+        "the images are {images} (channels x height x width), those of the generator {generator}"
+    )]
+    ImageShape {
+        /// Of the images.
+        images: String,
+        /// Of the generator.
+        generator: String,
+    },
     /// An interpolation without both ends.
     #[error("an interpolation needs at least 2 frames, its ends; found {0}")]
     Frames(usize),

@@ -118,7 +118,11 @@ impl Inference {
             };
             let noise =
                 key(Purpose::EvaluationStart).normal([places.len(), self.layers.dim()], 0, device);
-            let start = generator.valid().latents_from_noise(noise);
+            let valid = generator.valid();
+            let start = valid.latents_from_noise(noise);
+            if chunk == 0 {
+                check_shape(&valid, &start, images)?;
+            }
             let posterior = generator.posterior(observation.clone());
             let run = self
                 .chain
@@ -127,6 +131,26 @@ impl Inference {
         }
         Ok(())
     }
+}
+
+/// Refuses images of another shape than the generator makes of the first of these latents.
+pub(crate) fn check_shape<B: Backend>(
+    generator: &impl Generator<B>,
+    latents: &Tensor<B, 2>,
+    images: &Images,
+) -> Result<(), EvalError> {
+    let one = generator.forward(latents.clone().slice_dim(0, ..1));
+    let [_, made @ ..] = one.dims();
+    let shape = images.shape();
+    let given = [shape.channels, shape.height, shape.width];
+    if made == given {
+        return Ok(());
+    }
+    let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
+    Err(EvalError::ImageShape {
+        images: words(given),
+        generator: words(made),
+    })
 }
 
 /// The first `count` images, `[n, c, h, w]` in [-1, 1], some at a time: always as many, so that

@@ -49,7 +49,8 @@ impl Reconstruction {
 /// Reconstructs the first `count` images.
 ///
 /// # Errors
-/// If there are no images, or the chain or sigma make no sense.
+/// If there are no images or they are not of the generator's shape, or the chain or sigma make no
+/// sense.
 pub fn reconstruct<B: Backend, G: Learnable<B>>(
     generator: &G,
     images: &Images,

@@ -8,7 +8,7 @@ use shortrun_stepsize_vi::{MemoryBudget, Model, ObjectiveError, Problem};
 
 use crate::{
     EvalError,
-    inference::{host, standard_normal, to_tensor},
+    inference::{check_shape, host, standard_normal, to_tensor},
 };
 
 /// On what a step size is tuned, apart from the generator and the images.
@@ -31,7 +31,11 @@ impl StepSizeTask {
     /// `work`.
     ///
     /// # Errors
-    /// If there are no images, sigma makes no sense, or `work` fails.
+    /// If there are no images or they are not of the generator's shape, sigma makes no sense, or `work`
+    /// fails.
+    ///
+    /// # Panics
+    /// If a place is not among the images.
     pub fn run<B: Backend, G: Learnable<B>, R>(
         &self,
         generator: &G,
@@ -46,7 +50,9 @@ impl StepSizeTask {
         let observation = Observation::new(to_tensor(images, places, device), self.sigma)?;
         let shape = [places.len(), self.latents];
         let drawn = Problem::drawn(self.key, shape, self.steps, device)?;
-        let start = generator.valid().latents_from_noise(drawn.start().clone());
+        let valid = generator.valid();
+        let start = valid.latents_from_noise(drawn.start().clone());
+        check_shape(&valid, &start, images)?;
         let problem = with_densities(generator, &observation, drawn.with_start(start)?)?;
         with_model(generator, &observation, self.budget, |model| {
             work(model, &problem)

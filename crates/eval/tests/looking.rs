@@ -44,6 +44,21 @@ fn close(a: &[f32], b: &[f32]) {
 }
 
 #[test]
+fn images_of_another_shape_are_refused() {
+    let colours = Images::new(ImageShape::square(3, 28), vec![9; 3 * 784], None).unwrap();
+    let found = reconstruct::<Flex, Tiny>(
+        &generator(),
+        &colours,
+        1,
+        &inference(0.05),
+        &Default::default(),
+    );
+    let error = found.unwrap_err().to_string();
+    assert!(error.contains("3 x 28 x 28"), "{error}");
+    assert!(error.ends_with("1 x 28 x 28"), "{error}");
+}
+
+#[test]
 fn an_image_is_reconstructed_alike_in_any_company() {
     let (generator, device) = (generator(), Default::default());
     let run = |images: &Images, count: usize| {
