@@ -255,6 +255,21 @@ mod tests {
     use shortrun_train::{LearningRate, Sigma};
 
     #[test]
+    fn what_defines_a_method_can_be_assigned() {
+        let usual = crate::run_config::training_of(Preset::Released);
+        for method in MethodName::ALL {
+            let (mut layers, own) = (Layers::default(), method.training(&usual));
+            let mut found = usual.clone();
+            for key in method.defined_by() {
+                layers.set(&assignment(&own, key).unwrap()).unwrap();
+                found = layers.training(&usual).unwrap();
+            }
+            found.learning_rate = own.learning_rate.clone();
+            assert_eq!(found, own, "{}", method.name());
+        }
+    }
+
+    #[test]
     fn settings_reach_their_places() {
         let mut layers = Layers::default();
         for set in [

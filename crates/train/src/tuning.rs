@@ -97,14 +97,20 @@ impl TuningConfig {
                           refine, or the exact or augmented objective";
             return Some(("step_size.search", reason.to_owned()));
         }
-        let checked = match self.search {
-            SearchName::Grid => self.grid_search().steps().map(drop),
-            SearchName::Refine => self.refine.check(),
-            SearchName::Gradient => self.adam.check(),
-        };
+        let checked = [
+            ("step_size.grid", self.grid_search().steps().map(drop)),
+            ("step_size.refine", self.refine.check()),
+            ("step_size.adam", self.adam.check()),
+        ];
         checked
-            .err()
-            .map(|error| ("[step_size]", error.to_string()))
+            .into_iter()
+            .find_map(|(setting, checked)| match checked.err()? {
+                ObjectiveError::Setting {
+                    setting: within,
+                    reason,
+                } => Some((setting, format!("({within}) {reason}"))),
+                other => Some((setting, other.to_string())),
+            })
     }
 
     fn grid_search(&self) -> GridSearch {

@@ -141,7 +141,15 @@ fn settings_that_make_no_sense_are_named() {
         assert!(named, "{error}");
     };
     refused(|c| c.step_size.examples = 0, "step_size.examples");
+    refused(|c| c.step_size.examples = usize::MAX, "step_size.examples");
     refused(|c| c.step_size.grid = vec![0.1, -0.1], "step_size.grid");
+    refused(|c| c.step_size.grid = Vec::new(), "step_size.grid");
+    refused(|c| c.step_size.refine.points = 2, "step_size.refine");
+    refused(|c| c.step_size.adam.beta1 = 1.0, "step_size.adam");
+    refused(
+        |c| c.step_size.adam.learning_rate = f64::NAN,
+        "step_size.adam",
+    );
     refused(
         |c| c.step_size.objective = ObjectiveName::Lanczos,
         "step_size.search",

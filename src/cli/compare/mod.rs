@@ -95,6 +95,7 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
         let text = format!("--method-set: {} is not among --methods", method.name());
         return Err(Failure::Usage(text));
     }
+    let mut remarks = Vec::new();
     for (place, method) in args.methods.iter().enumerate() {
         if args.methods[..place].contains(method) {
             let text = format!("--methods: {} is there twice", method.name());
@@ -104,11 +105,14 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
         let training = args.learning(*method).check()?;
         let (annealing, method) = (training.sigma.annealing(), method.name());
         if let Some(updates) = args.budget.updates().filter(|budget| *budget < annealing) {
-            err!(
+            remarks.push(format!(
                 "{method}: sigma falls for {annealing} updates, longer than the budget of {updates}; \
                  --set sigma={{…}} says otherwise"
-            );
+            ));
         }
+    }
+    if !args.json {
+        remarks.iter().for_each(|remark| err!("{remark}"));
     }
     fs::create_dir_all(&args.runs).map_err(|error| failed(&args.runs, &error))?;
     let mut looked_at = Vec::new();

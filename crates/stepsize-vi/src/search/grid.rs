@@ -27,7 +27,7 @@ impl Default for GridSearch {
     }
 }
 
-const NAME: &str = "grid";
+const NAME: &str = "grid.etas";
 
 impl GridSearch {
     /// The step sizes to try.
