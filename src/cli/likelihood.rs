@@ -121,12 +121,15 @@ impl fmt::Display for Report {
             images,
         } = &self.measured;
         writeln!(f, "data: {}", self.data)?;
+        // One image has no spread.
+        let error = |error: Option<f64>, of: &str| {
+            error.map_or(String::new(), |error| format!(" ± {error:.2}{of}"))
+        };
         writeln!(
             f,
-            "log p(x) of {} images: {log_density:.2} nats ± {:.2} over images (± \
-             {estimation_error:.2} by the chains)",
+            "log p(x) of {} images: {log_density:.2} nats{} (± {estimation_error:.2} by the chains)",
             images.len(),
-            standard_error.unwrap_or(f64::NAN)
+            error(*standard_error, " over images")
         )?;
         let quantised = if self.dequantised {
             ""
@@ -148,9 +151,9 @@ impl fmt::Display for Report {
         {
             writeln!(
                 f,
-                "{} images of the model: between {lower:.2} and {upper:.2} nats; gap {gap:.2} ± {:.2}",
+                "{} images of the model: between {lower:.2} and {upper:.2} nats; gap {gap:.2}{}",
                 images.len(),
-                gap_error.unwrap_or(f64::NAN)
+                error(*gap_error, "")
             )?;
         }
         write!(
