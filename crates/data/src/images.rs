@@ -34,6 +34,13 @@ impl ImageShape {
     }
 }
 
+/// Channels x height x width.
+impl fmt::Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} x {} x {}", self.channels, self.height, self.width)
+    }
+}
+
 /// Images of one shape: bytes in NCHW order, with or without a label each.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Images {

@@ -95,16 +95,10 @@ impl DataSpec {
         let test = self.load_split(Split::Test, None)?;
         let [found, expected] = [&test, &train].map(|part| part.images.shape());
         if found != expected {
-            let words = |shape: ImageShape| {
-                format!(
-                    "images of {} x {} x {}",
-                    shape.channels, shape.height, shape.width
-                )
-            };
             return Err(Error::Unexpected {
                 path: self.folder(&test.name),
-                found: format!("test {}", words(found)),
-                expected: format!("{} as in the training split", words(expected)),
+                found: format!("test images of {found}"),
+                expected: format!("images of {expected} as in the training split"),
                 way_out: "make both alike, or choose with --channels",
             });
         }

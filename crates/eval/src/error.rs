@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use shortrun_data::ImageShape;
 use shortrun_langevin::ChainError;
 use shortrun_model::ObservationError;
 use shortrun_stepsize_vi::ObjectiveError;
@@ -69,9 +70,9 @@ pub enum EvalError {
     )]
     ImageShape {
         /// Of the images.
-        images: String,
+        images: ImageShape,
         /// Of the generator.
-        generator: String,
+        generator: ImageShape,
     },
     /// An interpolation without both ends.
     #[error("an interpolation needs at least 2 frames, its ends; found {0}")]

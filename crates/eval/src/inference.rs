@@ -1,7 +1,7 @@
 //! Inferring latents with a trained generator.
 
 use burn::{prelude::*, tensor::TensorData};
-use shortrun_data::Images;
+use shortrun_data::{ImageShape, Images};
 use shortrun_langevin::{Divergence, LatentLayers, Noise, NoiseKey, Purpose, Run, ShortRun};
 use shortrun_model::{Generator, Learnable, Observation};
 
@@ -140,17 +140,17 @@ pub(crate) fn check_shape<B: Backend>(
     images: &Images,
 ) -> Result<(), EvalError> {
     let one = generator.forward(latents.clone().slice_dim(0, ..1));
-    let [_, made @ ..] = one.dims();
-    let shape = images.shape();
-    let given = [shape.channels, shape.height, shape.width];
-    if made == given {
+    let [_, channels, height, width] = one.dims();
+    let generator = ImageShape {
+        channels,
+        height,
+        width,
+    };
+    let images = images.shape();
+    if images == generator {
         return Ok(());
     }
-    let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
-    Err(EvalError::ImageShape {
-        images: words(given),
-        generator: words(made),
-    })
+    Err(EvalError::ImageShape { images, generator })
 }
 
 /// The first `count` images, `[n, c, h, w]` in [-1, 1], some at a time: always as many, so that

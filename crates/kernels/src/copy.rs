@@ -2,6 +2,8 @@
 
 use cubecl::{prelude::*, server::Handle};
 
+use crate::cubes::cubes;
+
 const THREADS: usize = 256;
 
 /// A copy of `count` values.
@@ -18,14 +20,11 @@ pub(crate) fn end_to_end<R: Runtime>(
     let to = client.empty(all * 4);
     let mut at = 0;
     for (from, count) in arrays {
-        let cubes = count.div_ceil(THREADS) as u32;
-        // A device need not take more than 65,535 in one direction.
-        let wide = cubes.min(1 << 15);
         // SAFETY: `from` has `count` values, `to` has `all`, by the caller's word.
         unsafe {
             copy_to::launch_unchecked::<R>(
                 client,
-                CubeCount::Static(wide, cubes.div_ceil(wide.max(1)), 1),
+                cubes(*count, THREADS),
                 CubeDim::new_1d(THREADS as u32),
                 ArrayArg::from_raw_parts(from.clone(), *count),
                 ArrayArg::from_raw_parts(to.clone(), all),

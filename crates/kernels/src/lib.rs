@@ -5,6 +5,8 @@ mod adam;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod copy;
 pub mod cpu;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod cubes;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 #[cfg(any(feature = "cuda", feature = "portable"))]

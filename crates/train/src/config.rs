@@ -198,9 +198,7 @@ impl TrainConfig {
             let reason = format!("must be in [0, 1]; found {}", self.langevin.max_diverged);
             return fault("langevin.max_diverged", reason);
         }
-        if let Some((setting, reason)) = self.step_size.fault() {
-            return fault(setting, reason);
-        }
+        self.step_size.check()?;
         let adam = [
             ("adam.beta1", self.adam.beta1),
             ("adam.beta2", self.adam.beta2),

@@ -89,9 +89,9 @@ pub enum TrainError {
     #[error("the images are {images}, the generator makes {generator} (channels x height x width)")]
     ImageShape {
         /// Shape of the images.
-        images: String,
+        images: ImageShape,
         /// Shape the generator makes.
-        generator: String,
+        generator: ImageShape,
     },
     /// An error of the data set.
     #[error(transparent)]
@@ -131,16 +131,19 @@ impl TrainError {
     ///
     /// # Errors
     /// If it does not.
-    pub fn check_shape(images: ImageShape, generator: [usize; 3]) -> Result<(), Self> {
-        let images = [images.channels, images.height, images.width];
+    pub fn check_shape(
+        images: ImageShape,
+        [channels, height, width]: [usize; 3],
+    ) -> Result<(), Self> {
+        let generator = ImageShape {
+            channels,
+            height,
+            width,
+        };
         if images == generator {
             return Ok(());
         }
-        let words = |[c, h, w]: [usize; 3]| format!("{c} x {h} x {w}");
-        Err(Self::ImageShape {
-            images: words(images),
-            generator: words(generator),
-        })
+        Err(Self::ImageShape { images, generator })
     }
 }
 

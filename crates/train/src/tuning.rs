@@ -62,7 +62,7 @@ impl Default for TuningConfig {
 }
 
 /// Of whatever is counted here, at most.
-const MOST: usize = 1_000_000;
+const MOST: u64 = 1_000_000;
 
 impl TuningConfig {
     /// Whether the step size is to be updated before iteration `iteration`, counted from 0.
@@ -75,10 +75,13 @@ impl TuningConfig {
         self.objective.with(self.lanczos)
     }
 
-    /// The first setting that makes no sense, and why.
-    pub(crate) fn fault(&self) -> Option<(&'static str, String)> {
+    /// Checks that the settings make sense.
+    ///
+    /// # Errors
+    /// Names the first that does not.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
         if self.every == 0 {
-            return None;
+            return Ok(());
         }
         let counts = [
             ("step_size.examples", self.examples),
@@ -87,30 +90,28 @@ impl TuningConfig {
             ("step_size.lanczos.steps", self.lanczos.steps),
             ("step_size.lanczos.probes", self.lanczos.probes),
         ];
-        let wrong = |count: usize| !(1..=MOST).contains(&count);
-        if let Some((setting, count)) = counts.into_iter().find(|(_, count)| wrong(*count)) {
-            let reason = format!("must be between 1 and {MOST}; found {count}");
-            return Some((setting, reason));
-        }
+        TrainError::check_counts(counts.map(|(setting, count)| (setting, count as u64, MOST)))?;
+        let fault = |setting, reason| Err(TrainError::Setting { setting, reason });
         if (self.objective, self.search) == (ObjectiveName::Lanczos, SearchName::Gradient) {
             let reason = "is gradient, but the lanczos objective has no gradient: use grid or \
                           refine, or the exact or augmented objective";
-            return Some(("step_size.search", reason.to_owned()));
+            return fault("step_size.search", reason.to_owned());
         }
-        let checked = [
+        for (setting, checked) in [
             ("step_size.grid", self.grid_search().steps().map(drop)),
             ("step_size.refine", self.refine.check()),
             ("step_size.adam", self.adam.check()),
-        ];
-        checked
-            .into_iter()
-            .find_map(|(setting, checked)| match checked.err()? {
-                ObjectiveError::Setting {
+        ] {
+            match checked {
+                Ok(()) => {}
+                Err(ObjectiveError::Setting {
                     setting: within,
                     reason,
-                } => Some((setting, format!("({within}) {reason}"))),
-                other => Some((setting, other.to_string())),
-            })
+                }) => return fault(setting, format!("({within}) {reason}")),
+                Err(other) => return fault(setting, other.to_string()),
+            }
+        }
+        Ok(())
     }
 
     fn grid_search(&self) -> GridSearch {

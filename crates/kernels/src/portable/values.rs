@@ -2,6 +2,8 @@
 
 use cubecl::{prelude::*, server::Handle};
 
+pub(super) use crate::cubes::cubes;
+
 /// An array on the device and its length.
 #[derive(Clone, Debug)]
 pub(super) struct Values {
@@ -26,12 +28,4 @@ impl Values {
         // SAFETY: the array has this length, by its maker's word.
         unsafe { ArrayArg::from_raw_parts(self.handle.clone(), self.length) }
     }
-}
-
-/// Cubes of `threads` threads for `count` values.
-pub(super) fn cubes(count: usize, threads: usize) -> CubeCount {
-    let all = count.div_ceil(threads) as u32;
-    // A device need not take more than 65,535 in one direction.
-    let wide = all.min(1 << 15);
-    CubeCount::Static(wide, all.div_ceil(wide.max(1)), 1)
 }
