@@ -136,9 +136,10 @@ pub(super) fn convolve<E: Float>(
         let turn = round + dx as u32;
         #[unroll]
         for k in 0..4usize {
-            // Refills the slot used two stages ago, which all warps have normally left.
+            // Refills the slot used two stages ago, which all warps have normally left. The warps take
+            // turns: one alone would be late for every stage, and all others with it.
             let stage = dx as u32 * 4 + comptime!(k as u32);
-            if UNIT_POS == 0 && stage >= 2 && stage + 2 < total {
+            if UNIT_POS == stage % WARPS * 32 && stage >= 2 && stage + 2 < total {
                 let slot = comptime!((k + 2) % 4);
                 let used = turn - comptime!(if k < 2 { 1u32 } else { 0u32 });
                 empty.index(slot).wait_parity(used & 1);

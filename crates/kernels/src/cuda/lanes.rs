@@ -7,6 +7,9 @@ use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
 
 pub(super) type V2<E> = Vector<E, Const<2>>;
 pub(super) type V8<E> = Vector<E, Const<8>>;
+/// A vector of 8 as registers hold it, two values in a word. Values kept from one turn of a loop to the next
+/// would be moved apart as soon as they are loaded, and that waits for them; words are not.
+pub(super) type Words = Vector<u32, Const<4>>;
 /// Sums: arrays of two (upper and lower eight rows) for each 16 rows and 8 columns.
 pub(super) type Accumulators = Sequence<Array<V2<f32>>>;
 
@@ -24,29 +27,35 @@ pub(super) fn zeros(#[comptime] count: usize) -> Accumulators {
     acc
 }
 
-/// Eight values as a vector.
+/// Eight values, from `first` on, as a vector.
 #[cube]
-pub(super) fn whole<E: Float>(v: &Array<f32>) -> V8<E> {
+pub(super) fn whole<E: Float>(v: &Array<f32>, #[comptime] first: usize) -> V8<E> {
     let mut out = V8::<E>::empty();
     #[unroll]
     for j in 0..8usize {
-        out[j] = E::cast_from(v[j]);
+        out[j] = E::cast_from(v[comptime!(first + j)]);
     }
     out
 }
 
-/// Eight values as four pairs, as the tensor cores hold them.
+/// The same as four pairs, as the tensor cores hold them.
 #[cube]
-pub(super) fn pairs<E: Float>(v: &Array<f32>) -> Array<V2<E>> {
+pub(super) fn pairs<E: Float>(v: &Array<f32>, #[comptime] first: usize) -> Array<V2<E>> {
     let mut out = Array::<V2<E>>::new(4usize);
     #[unroll]
     for j in 0..4usize {
         let mut pair = V2::<E>::empty();
-        pair[0] = E::cast_from(v[comptime!(j * 2)]);
-        pair[1] = E::cast_from(v[comptime!(j * 2 + 1)]);
+        pair[0] = E::cast_from(v[comptime!(first + j * 2)]);
+        pair[1] = E::cast_from(v[comptime!(first + j * 2 + 1)]);
         out[j] = pair;
     }
     out
+}
+
+/// Begins to load a vector.
+#[cube]
+pub(super) fn words<E: Float>(from: &Array<V8<E>>, at: usize) -> Words {
+    Words::reinterpret(from[at])
 }
 
 /// Half of a lane's vector as an operand of 8 columns.
@@ -63,21 +72,28 @@ pub(super) fn quarter<E: Float>(b: V8<E>, #[comptime] which: usize) -> Array<V2<
     out
 }
 
+/// The same of words.
+#[cube]
+pub(super) fn columns_operand<E: Float>(of: Words, #[comptime] part: usize) -> Array<V2<E>> {
+    let mut out = Array::<V2<E>>::new(2usize);
+    out[0] = V2::<E>::reinterpret(of[comptime!(part * 2)]);
+    out[1] = V2::<E>::reinterpret(of[comptime!(part * 2 + 1)]);
+    out
+}
+
 /// 16 rows and 16 columns of the left factor, from 8 values each of row `lane / 4` and of the row 8
 /// further on; `part`: which four of the eight.
 #[cube]
 pub(super) fn rows_operand<E: Float>(
-    upper: V8<E>,
-    lower: V8<E>,
+    upper: Words,
+    lower: Words,
     #[comptime] part: usize,
 ) -> Array<V2<E>> {
-    let u = quarter::<E>(upper, part);
-    let l = quarter::<E>(lower, part);
     let mut out = Array::<V2<E>>::new(4usize);
-    out[0] = u[0];
-    out[1] = l[0];
-    out[2] = u[1];
-    out[3] = l[1];
+    out[0] = V2::<E>::reinterpret(upper[comptime!(part * 2)]);
+    out[1] = V2::<E>::reinterpret(lower[comptime!(part * 2)]);
+    out[2] = V2::<E>::reinterpret(upper[comptime!(part * 2 + 1)]);
+    out[3] = V2::<E>::reinterpret(lower[comptime!(part * 2 + 1)]);
     out
 }
 

@@ -6,7 +6,7 @@ use half::bf16;
 use super::{
     Bench, Network, Packed, Planned, Uploaded,
     conv::WARPS,
-    linear::{self, IMAGES},
+    linear::{self, BACK_WARPS, IMAGES},
     op,
     plan::{Launch, Program},
     program, weights,
@@ -149,8 +149,8 @@ impl Network {
         unsafe {
             linear::heads_back::launch_unchecked::<bf16, CudaRuntime>(
                 &self.client,
-                CubeCount::Static(tiles, of.map_blocks / WARPS, 1),
-                CubeDim::new_1d(32 * WARPS),
+                CubeCount::Static(tiles, of.map_blocks / BACK_WARPS, 1),
+                CubeDim::new_1d(32 * BACK_WARPS),
                 ArrayArg::from_raw_parts(bench.pull.clone(), plan.pull / 8),
                 ArrayArg::from_raw_parts(packed.direct.clone(), packed.direct_vectors),
                 ArrayArg::from_raw_parts(bench.store.clone(), plan.store),

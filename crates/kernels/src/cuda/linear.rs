@@ -7,10 +7,89 @@
 
 use cubecl::{cmma::MmaDefinition, prelude::*};
 
-use super::lanes::{V8, quarter, rows_operand, zeros};
+use super::lanes::{Accumulators, V8, Words, columns_operand, rows_operand, words, zeros};
 
 /// Images of a warp's tile.
 pub(super) const IMAGES: usize = 64;
+/// Warps of a cube of [`heads_back`]: they have nothing in common, and of small cubes more fit on a
+/// multiprocessor.
+pub(super) const BACK_WARPS: u32 = 2;
+
+/// 32 values of the inner dimension, as a lane has them: of 8 rows, and of four blocks of 8 columns.
+type Block = Array<Words>;
+
+/// Begins to load block `k`. `rows`: where this lane's rows begin; `columns`: where the weights do.
+#[cube]
+fn load_block<E: Float>(
+    block: &mut Block,
+    left: &Array<V8<E>>,
+    packed: &Array<V8<E>>,
+    rows: &Array<usize>,
+    columns: usize,
+    k: usize,
+) {
+    #[unroll]
+    for n in 0..4usize {
+        block[comptime!(8 + n)] = words::<E>(packed, columns + k * 128 + comptime!(n * 32));
+    }
+    #[unroll]
+    for i in 0..8usize {
+        block[i] = words::<E>(left, rows[i] + k * 4);
+    }
+}
+
+/// Adds a block's product to the sums, four of 16 rows times four of 8 columns.
+#[cube]
+fn multiply_block<E: Float>(def: &MmaDefinition<E, E, f32>, block: &Block, acc: &mut Accumulators) {
+    #[unroll]
+    for part in 0..2usize {
+        #[unroll]
+        for m in 0..4usize {
+            let upper = block[comptime!(m * 2)];
+            let lower = block[comptime!(m * 2 + 1)];
+            let operand = rows_operand::<E>(upper, lower, part);
+            #[unroll]
+            for n in 0..4usize {
+                let columns = columns_operand::<E>(block[comptime!(8 + n)], part);
+                def.execute_inplace(&operand, &columns, acc.index_mut(comptime!(m * 4 + n)));
+            }
+        }
+    }
+}
+
+/// The product over blocks `begin` to `end` of the inner dimension; while one is multiplied the next is
+/// on its way.
+#[cube]
+fn product<E: Float>(
+    def: &MmaDefinition<E, E, f32>,
+    left: &Array<V8<E>>,
+    packed: &Array<V8<E>>,
+    rows: &Array<usize>,
+    columns: usize,
+    begin: usize,
+    end: usize,
+) -> Accumulators {
+    let mut acc = zeros(16usize);
+    let mut even = Block::new(12usize);
+    let mut odd = Block::new(12usize);
+    if begin < end {
+        load_block::<E>(&mut even, left, packed, rows, columns, begin);
+    }
+    for pair in 0..(end - begin).div_ceil(2usize) {
+        let k = begin + pair * 2;
+        if k + 1 < end {
+            load_block::<E>(&mut odd, left, packed, rows, columns, k + 1);
+        }
+        multiply_block::<E>(def, &even, &mut acc);
+        if k + 1 < end {
+            if k + 2 < end {
+                load_block::<E>(&mut even, left, packed, rows, columns, k + 2);
+            }
+            multiply_block::<E>(def, &odd, &mut acc);
+        }
+    }
+    acc
+}
 
 /// `[image][head, 32 outputs]` of maps, in `parts` sums over the inner dimension.
 ///
@@ -55,33 +134,7 @@ pub(super) fn heads_forward<E: Float>(
         rows[i] = maps_at as usize + row * stride as usize + head * steps * 4 + lane % 4;
     }
     let weights = weights_at as usize + (head * blocks + block) * steps * 128 + lane;
-    let mut acc = zeros(16usize);
-    for k in begin..end {
-        let mut b = Sequence::<V8<E>>::new();
-        #[unroll]
-        for n in 0..4usize {
-            b.push(packed[weights + k * 128 + comptime!(n * 32)]);
-        }
-        let mut a = Sequence::<V8<E>>::new();
-        #[unroll]
-        for i in 0..8usize {
-            a.push(store[rows[i] + k * 4]);
-        }
-        #[unroll]
-        for part in 0..2usize {
-            #[unroll]
-            for m in 0..4usize {
-                let upper = *a.index(comptime!(m * 2));
-                let lower = *a.index(comptime!(m * 2 + 1));
-                let operand = rows_operand::<E>(upper, lower, part);
-                #[unroll]
-                for n in 0..4usize {
-                    let columns = quarter::<E>(*b.index(n), part);
-                    def.execute_inplace(&operand, &columns, acc.index_mut(comptime!(m * 4 + n)));
-                }
-            }
-        }
-    }
+    let acc = product::<E>(&def, store, packed, &rows, weights, begin, end);
     #[unroll]
     for m in 0..4usize {
         #[unroll]
@@ -117,7 +170,7 @@ pub(super) fn heads_forward<E: Float>(
 
 /// From gradients of the heads' results to gradients of their maps before GELU.
 ///
-/// Cubes: images / 64, blocks of 32 values / 8. `steps`: a head's outputs / 32; `head_blocks`: blocks
+/// Cubes: images / 64, blocks of 32 values / [`BACK_WARPS`]. `steps`: a head's outputs / 32; `head_blocks`: blocks
 /// of 32 values in a head's part of a map.
 #[cube(launch_unchecked, fast_math = FastMath::all())]
 #[allow(clippy::too_many_arguments)]
@@ -137,7 +190,7 @@ pub(super) fn heads_back<E: Float>(
     let lane = UNIT_POS_PLANE as usize;
     let warp = UNIT_POS as usize / 32;
     let first_image = CUBE_POS_X as usize * IMAGES;
-    let block = CUBE_POS_Y as usize * 8 + warp;
+    let block = CUBE_POS_Y as usize * comptime!(BACK_WARPS as usize) + warp;
     let images = images as usize;
     let steps = steps as usize;
     let mut head = block / head_blocks as usize;
@@ -147,42 +200,29 @@ pub(super) fn heads_back<E: Float>(
     }
     let def = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
     let mut rows = Array::<usize>::new(8usize);
+    let mut places = Array::<usize>::new(8usize);
     #[unroll]
     for i in 0..8usize {
         let mut row = first_image + comptime!(i * 8) + lane / 4;
         if row >= images {
             row = images - 1;
         }
-        rows[i] = row;
+        rows[i] = pull_at as usize + (row * 2 + head) * steps * 4 + lane % 4;
+        places[i] = row * stride as usize + block * 4 + lane % 4;
     }
     let weights = weights_at as usize + block * steps * 128 + lane;
+    // Few blocks: the warps hide each other's loads.
     let mut acc = zeros(16usize);
+    let mut operands = Block::new(12usize);
     for k in 0..steps {
-        let mut b = Sequence::<V8<E>>::new();
-        #[unroll]
-        for n in 0..4usize {
-            b.push(packed[weights + k * 128 + comptime!(n * 32)]);
-        }
-        let mut a = Sequence::<V8<E>>::new();
-        #[unroll]
-        for i in 0..8usize {
-            let row = pull_at as usize + (rows[i] * 2 + head) * steps * 4;
-            a.push(pull[row + k * 4 + lane % 4]);
-        }
-        #[unroll]
-        for part in 0..2usize {
-            #[unroll]
-            for m in 0..4usize {
-                let upper = *a.index(comptime!(m * 2));
-                let lower = *a.index(comptime!(m * 2 + 1));
-                let operand = rows_operand::<E>(upper, lower, part);
-                #[unroll]
-                for n in 0..4usize {
-                    let columns = quarter::<E>(*b.index(n), part);
-                    def.execute_inplace(&operand, &columns, acc.index_mut(comptime!(m * 4 + n)));
-                }
-            }
-        }
+        load_block::<E>(&mut operands, pull, packed, &rows, weights, k);
+        multiply_block::<E>(&def, &operands, &mut acc);
+    }
+    // All at once: a store between two loads would keep the second one back.
+    let mut slopes = Array::<Words>::new(8usize);
+    #[unroll]
+    for i in 0..8usize {
+        slopes[i] = words::<E>(store, slopes_at as usize + places[i]);
     }
     // A lane's columns of the four blocks of 8 are 8 neighbouring values of the map.
     #[unroll]
@@ -191,8 +231,7 @@ pub(super) fn heads_back<E: Float>(
         for q in 0..2usize {
             let image = first_image + comptime!(m * 16 + q * 8) + lane / 4;
             if image < images {
-                let o = rows[comptime!(m * 2 + q)] * stride as usize + block * 4 + lane % 4;
-                let slope = store[slopes_at as usize + o];
+                let slope = V8::<E>::reinterpret(slopes[comptime!(m * 2 + q)]);
                 let mut out = V8::<E>::empty();
                 #[unroll]
                 for n in 0..4usize {
@@ -204,7 +243,7 @@ pub(super) fn heads_back<E: Float>(
                         out[j] = E::cast_from(pair[e] * f32::cast_from(slope[j]));
                     }
                 }
-                store[to as usize + o] = out;
+                store[to as usize + places[comptime!(m * 2 + q)]] = out;
             }
         }
     }

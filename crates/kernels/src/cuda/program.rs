@@ -15,8 +15,8 @@ use cubecl::{
 };
 
 use self::{
-    chunks::{convolve_chunks, load_head_map, narrow_chunks},
-    epilogue::{Fragments, finish, load_biases},
+    chunks::{HeadMap, convolve_chunks, load_head_map, narrow_chunks, put_head_map},
+    epilogue::{Fragments, finish, load_biases, load_operands, no_operands},
     image::{image_gradient, write_energy},
     latents::{make_seeds, pull_latents},
 };
@@ -84,6 +84,7 @@ pub(super) fn run_program<E: Float>(
     let half = warp % 2;
     let image = CUBE_POS;
     let dim = control[op::LATENTS] as usize;
+    let size = control[op::SIZE] as usize;
 
     let mut full = Sequence::<Shared<Barrier>>::new();
     let mut empty = Sequence::<Shared<Barrier>>::new();
@@ -313,22 +314,18 @@ pub(super) fn run_program<E: Float>(
                 if chunks == 0 {
                     times = 1;
                 }
+                let map = program[at + op::CHUNKS_AT] as usize
+                    + image * program[at + op::STRIDE] as usize;
+                let mut loaded = HeadMap::new(6usize);
+                if chunks != 0 {
+                    load_head_map::<E>(&mut loaded, store, map, 0u32, warp, lane);
+                }
                 for chunk in 0..times {
                     let mut tile = from;
                     if chunks != 0 {
                         // The other tile has been left by all warps two barriers ago.
                         tile = (chunk % 2) as usize * TILE;
-                        let map = image * program[at + op::STRIDE] as usize;
-                        load_head_map::<E>(
-                            &def,
-                            store,
-                            &mut tiles,
-                            program[at + op::CHUNKS_AT] as usize + map,
-                            chunk,
-                            tile,
-                            warp,
-                            lane,
-                        );
+                        put_head_map::<E>(&def, &loaded, &mut tiles, tile, warp, lane);
                         sync_cube();
                         // After the first chunk, the ring is free here.
                         if UNIT_POS == 0 && chunk != 0 {
@@ -340,6 +337,10 @@ pub(super) fn run_program<E: Float>(
                                 5u32,
                                 weights_at + chunk * ROWS5,
                             );
+                        }
+                        // On its way while this chunk is worked on.
+                        if chunk + 1 < times {
+                            load_head_map::<E>(&mut loaded, store, map, chunk + 1, warp, lane);
                         }
                     }
                     // A head's map has a border of four: the outer warps' outer rows are zeros.
@@ -423,21 +424,23 @@ pub(super) fn run_program<E: Float>(
             let flags = program[at + op::FLAGS];
             let block = program[at + op::BLOCK] as usize;
             let fragments = Fragments::new(kind == op::HEAD, block, group, half, lane);
-            // Loaded here, the first fragment's operands are there when all warps have come.
+            // Loaded here, the first row's operands are there when all warps have come.
             let own = image * comptime!(op::MAP);
             let mut first_at = program[at + op::ADD] as usize + own;
             if flags & op::TIMES_SLOPE != 0 {
                 first_at = program[at + op::SLOPE] as usize + own;
             }
             let dual_at = program[at + op::DUAL] as usize + own;
-            let mut first = zero;
-            let mut dual = zero;
-            if flags & comptime!(op::TIMES_SLOPE | op::ADDS) != 0 {
-                first = store[first_at + fragments.place(0)];
-            }
-            if flags & op::DUALS != 0 {
-                dual = store[dual_at + fragments.place(0)];
-            }
+            let mut operands = no_operands();
+            load_operands::<E>(
+                &mut operands,
+                store,
+                &fragments,
+                0usize,
+                flags,
+                first_at,
+                dual_at,
+            );
             sync_cube();
             if UNIT_POS == 0 {
                 prefetch::<E>(
@@ -453,9 +456,8 @@ pub(super) fn run_program<E: Float>(
                 &def,
                 &mut tiles,
                 &mut acc,
-                first,
+                &mut operands,
                 first_at,
-                dual,
                 dual_at,
                 fragments,
                 &biases,
@@ -466,6 +468,7 @@ pub(super) fn run_program<E: Float>(
                 &mut squares,
                 &program,
                 control,
+                size,
                 at,
                 image,
                 mode,

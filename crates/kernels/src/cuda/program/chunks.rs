@@ -11,7 +11,7 @@ use cubecl::{
 use super::{
     super::{
         conv::{PITCH, Rows, SIDE, TILE, convolve, prefetch},
-        lanes::{Accumulators, V8, put},
+        lanes::{Accumulators, V8, Words, put, words},
         narrow::narrow_down,
         op,
         pack::{DOWN3, DOWN5, ROWS3, ROWS5},
@@ -44,31 +44,43 @@ fn load_map<E: Float>(
     }
 }
 
-/// 64 channels of a head's map, which has a border of four, to a tile. `at`: where this image's map lies.
+/// What a lane has of 64 channels of a head's map, on its way from global memory.
+pub(super) type HeadMap = Array<Words>;
+
+/// Begins to load 64 channels of a head's map. `at`: where this image's map lies.
 #[cube]
 pub(super) fn load_head_map<E: Float>(
-    def: &MmaDefinition<E, E, f32>,
+    loaded: &mut HeadMap,
     store: &Array<V8<E>>,
-    tiles: &mut SharedMemory<V8<E>>,
     at: usize,
     chunk: u32,
-    tile: usize,
     warp: usize,
     lane: usize,
 ) {
-    let mut loaded = Sequence::<V8<E>>::new();
     #[unroll]
     for i in 0..6usize {
         // Six of 48 fragments: the chunk is as contiguous as they are.
         let fragment = chunk as usize * 48 + warp + comptime!(i * 8);
-        loaded.push(store[at + fragment * 32 + lane]);
+        loaded[i] = words::<E>(store, at + fragment * 32 + lane);
     }
+}
+
+/// Puts them into a tile; the map has a border of four.
+#[cube]
+pub(super) fn put_head_map<E: Float>(
+    def: &MmaDefinition<E, E, f32>,
+    loaded: &HeadMap,
+    tiles: &mut SharedMemory<V8<E>>,
+    tile: usize,
+    warp: usize,
+    lane: usize,
+) {
     #[unroll]
     for i in 0..6usize {
         let fragment = warp + comptime!(i * 8);
         let (block, y) = (fragment / 12, fragment % 12);
         let o = tile + ((y + 4) * SIDE + lane % 16 + 4) * PITCH + block * 2 + lane / 16;
-        put::<E>(def, tiles, *loaded.index(i), o);
+        put::<E>(def, tiles, V8::<E>::reinterpret(loaded[i]), o);
     }
 }
 
@@ -98,7 +110,9 @@ fn load<E: Float>(
             load_map::<E>(def, store, tiles, map_at, tile, warp, lane);
         } else {
             let map_at = first + image * program[at + op::STRIDE] as usize;
-            load_head_map::<E>(def, store, tiles, map_at, chunk, tile, warp, lane);
+            let mut loaded = HeadMap::new(6usize);
+            load_head_map::<E>(&mut loaded, store, map_at, chunk, warp, lane);
+            put_head_map::<E>(def, &loaded, tiles, tile, warp, lane);
         }
         sync_cube();
     }

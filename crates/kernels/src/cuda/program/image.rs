@@ -101,9 +101,9 @@ pub(super) fn image_gradient<E: Float>(
         }
         if program[at + op::FLAGS] & op::KEEPS != 0 {
             let to = program[at + op::IMAGE_TO] as usize + image * comptime!(16 * 32);
-            store[to + y * 32 + lane] = whole::<E>(&v);
+            store[to + y * 32 + lane] = whole::<E>(&v, 0usize);
         }
-        let out = pairs::<E>(&v);
+        let out = pairs::<E>(&v, 0usize);
         let o = ((y + 1) * SIDE + lane % 16 + 1) * NARROW_PITCH + lane / 16;
         def.store_matrix(
             &mut narrow.slice_mut(o, o + 1),

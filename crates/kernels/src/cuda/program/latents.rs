@@ -12,7 +12,6 @@ use super::{
         op,
     },
     THREADS,
-    epilogue::gelu_with_slope,
 };
 
 /// From a layer's latents to its seeds, in the narrow tile.
@@ -318,4 +317,24 @@ fn scale_with_slope(raw: f32, form: u32) -> (f32, f32) {
         }
     }
     (scale, slope)
+}
+
+/// `x Φ(x)` and `Φ(x) + x φ(x)`, with the error function of Abramowitz and Stegun 7.1.26 (absolute
+/// error 1.5e-7): its exponential is also the density's.
+#[cube]
+fn gelu_with_slope(x: f32) -> (f32, f32) {
+    let a = f32::abs(x) * 0.70710678f32;
+    let t = 1.0f32 / (1.0f32 + 0.3275911f32 * a);
+    let p = t
+        * (0.254829592f32
+            + t * (-0.284496736f32
+                + t * (1.421413741f32 + t * (-1.453152027f32 + t * 1.061405429f32))));
+    let e = f32::exp(-a * a);
+    // Φ(-|x|)
+    let tail = 0.5f32 * p * e;
+    let mut cdf = tail;
+    if x >= 0.0 {
+        cdf = 1.0f32 - tail;
+    }
+    (x * cdf, cdf + x * e * 0.3989423f32)
 }
