@@ -12,9 +12,13 @@ pub mod cuda;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod generator_kernels;
 #[cfg(any(feature = "cuda", feature = "portable"))]
+mod layout;
+#[cfg(any(feature = "cuda", feature = "portable"))]
 mod noise;
 #[cfg(feature = "portable")]
 pub mod portable;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod several;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod shape;
 
