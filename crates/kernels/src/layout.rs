@@ -29,9 +29,9 @@ impl Layout {
 
     /// A place for a tensor of so many values.
     pub(crate) fn take(&mut self, count: usize) -> usize {
-        let begin = self.length;
-        self.tensors.push(begin..begin + count);
-        self.length = (begin + count).next_multiple_of(STEP);
+        let begin = self.length.next_multiple_of(STEP);
+        self.length = begin + count;
+        self.tensors.push(begin..self.length);
         begin
     }
 

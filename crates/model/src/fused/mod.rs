@@ -22,7 +22,7 @@ use shortrun_kernels::{AdamStep, GeneratorKernels, Observed, Scale, Shape};
 use shortrun_langevin::EnergyGradient;
 
 use crate::{
-    Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation,
+    AdamTensor, Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation,
     ScaleForm, Stochastic,
 };
 
@@ -267,36 +267,32 @@ pub(crate) fn tensor<R: CubeRuntime, B: Backend, const D: usize>(
     Some(Tensor::from_primitive(TensorPrimitive::Float(primitive)))
 }
 
-/// Adam in one launch a tensor: new weights and moments; `None` if the weights are not on a backend of
-/// this runtime.
-pub(crate) fn adam<R: CubeRuntime, B: Backend, const D: usize>(
-    weights: &Tensor<B, D>,
-    gradient: &Tensor<B, D>,
-    moments: Option<[&Tensor<B, D>; 2]>,
+/// Adam, many tensors a launch: new weights and moments of each; `None` if not all are on a backend of this
+/// runtime.
+pub(crate) fn adam<R: CubeRuntime, B: Backend>(
+    tensors: &[AdamTensor<B>],
     step: AdamStep,
-) -> Option<[Tensor<B, D>; 3]> {
-    let shape: [usize; D] = weights.dims();
-    let handle = |tensor: &Tensor<B, D>| Some(values::<R, B>(flat(tensor.clone()))?.handle);
-    let like = values::<R, B>(flat(weights.clone()))?;
-    let gradient = handle(gradient)?;
-    let moments = match moments {
-        Some([m, v]) => Some([handle(m)?, handle(v)?]),
-        None => None,
-    };
-    let count = shape.iter().product();
-    let [w, m, v] = shortrun_kernels::adam(
-        &like.client,
-        like.handle.clone(),
-        gradient,
-        moments,
-        count,
-        step,
-    );
-    Some([
-        tensor(&like, w, shape)?,
-        tensor(&like, m, shape)?,
-        tensor(&like, v, shape)?,
-    ])
+) -> Option<Vec<[Tensor<B, 1>; 3]>> {
+    let found = tensors.iter().map(|tensor| {
+        let handle = |tensor: &Tensor<B, 1>| Some(handle(values::<R, B>(tensor.clone())?));
+        Some(shortrun_kernels::AdamTensor {
+            weights: handle(&tensor.weights)?,
+            gradient: handle(&tensor.gradient)?,
+            moments: match &tensor.moments {
+                Some([m, v]) => Some([handle(m)?, handle(v)?]),
+                None => None,
+            },
+            count: tensor.weights.dims()[0],
+        })
+    });
+    let found: Vec<_> = found.collect::<Option<_>>()?;
+    let like = values::<R, B>(tensors.first()?.weights.clone())?;
+    let made = shortrun_kernels::adam(&like.client, &found, step);
+    let made = made.into_iter().zip(&found).map(|([w, m, v], of)| {
+        let tensor = |handle| tensor(&like, handle, [of.count]);
+        Some([tensor(w)?, tensor(m)?, tensor(v)?])
+    });
+    made.collect()
 }
 
 /// The sum and the sum of squares of each; `None` if they are not on a backend of this runtime.
