@@ -34,7 +34,7 @@ type Client = ComputeClient<CudaRuntime>;
 struct Case {
     network: Network,
     generator: Generator,
-    parameters: Handle,
+    weights: Vec<Handle>,
     batch: usize,
     images: Vec<f32>,
     mask: Vec<f32>,
@@ -69,10 +69,13 @@ impl Case {
             .collect();
         let latents = (0..batch * shape.dim()).map(|_| rng.normal()).collect();
         let parameters: Vec<f32> = generator.parameters.iter().map(|v| *v as f32).collect();
+        let parts = generator.parts().into_iter();
+        let weights = parts.map(|(_, own)| client.create_from_slice(bytes(&parameters[own])));
+        let weights = weights.collect();
         Self {
             network: Network::new(client.clone(), shape.clone()),
             generator,
-            parameters: client.create_from_slice(bytes(&parameters)),
+            weights,
             batch,
             images,
             mask,
@@ -81,8 +84,7 @@ impl Case {
     }
 
     fn pack(&self) -> Packed {
-        let count = self.network.shape().parameter_count();
-        self.network.pack(&[(self.parameters.clone(), count)])
+        self.network.pack(&self.weights)
     }
 
     fn observed(&self, client: &Client, masked: bool) -> Observed {
@@ -146,12 +148,18 @@ fn check_weights(client: &Client, case: &Case, packed: &Packed, failed: &mut boo
     let run = || {
         let latents = client.create_from_slice(bytes(&case.latents));
         let weights = client.create_from_slice(bytes(&weights));
-        let gradient = case
+        let gradients = case
             .network
-            .weight_gradient(packed, &observed, latents, batch, weights);
-        read(client, &gradient)
+            .weight_gradients(packed, &observed, latents, batch, weights);
+        let all: Vec<f32> = gradients.iter().flat_map(|own| read(client, own)).collect();
+        all
     };
     let gradient = run();
+    if gradient.len() != case.generator.parameters.len() {
+        println!("  weights: {} gradients", gradient.len());
+        *failed = true;
+        return;
+    }
     let again = run();
     let same = again
         .iter()
@@ -398,12 +406,12 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
         let weights = client.create_from_slice(bytes(&vec![1.0 / batch as f32; batch]));
         sync(client);
         let begun = Instant::now();
-        let gradient = case
+        let gradients = case
             .network
-            .weight_gradient(&packed, &observed, latents, batch, weights);
+            .weight_gradients(&packed, &observed, latents, batch, weights);
         sync(client);
         learning.push(begun.elapsed().as_secs_f64() * 1e3);
-        drop(gradient);
+        drop(gradients);
     }
     println!(
         "{name:16} batch {batch:5}: gradient of all weights {:.2} ms",

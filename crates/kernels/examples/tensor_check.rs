@@ -14,7 +14,7 @@ use cubecl::{
     server::Handle,
 };
 use shortrun_kernels::{
-    AdamStep, adam,
+    AdamStep, AdamTensor, adam,
     cuda::tensors::{
         Convolution, Correlation, Form, Matrices, column_products, combine, convolve, correlate,
         gelu_bends, gelu_with_slope, multiply,
@@ -209,9 +209,8 @@ impl Checks {
         }
     }
 
-    /// Two updates of Adam, of which the first has no moments.
+    /// Adam of more tensors than a launch takes, every third of which had no update before.
     fn updates(&mut self, rng: &mut Rng) {
-        let count = 1_000;
         let step = AdamStep {
             rate: 3e-3,
             beta1: 0.5,
@@ -220,45 +219,69 @@ impl Checks {
         };
         let [beta1, beta2] = [step.beta1, step.beta2].map(f64::from);
         let client = self.client.clone();
-        let [weights, gradient, m, v] = [(); 4].map(|()| rng.values(count));
-        let v: Vec<f32> = v.iter().map(|v| v.abs()).collect();
-        for with_moments in [false, true] {
+        let counts: Vec<usize> = (0..75)
+            .map(|i| [1, 1_000, 129, 70_001][i % 4] + i)
+            .collect();
+        let mut tensors = Vec::new();
+        let mut expected = [(); 4].map(|()| Vec::new());
+        for (number, count) in counts.iter().enumerate() {
+            let [weights, gradient, m, v] = [(); 4].map(|()| rng.values(*count));
+            let v: Vec<f32> = v.iter().map(|v| v.abs()).collect();
+            let with_moments = number % 3 > 0;
             let before = f64::from(u8::from(with_moments));
-            let mut expected = [(); 3].map(|()| Vec::new());
-            for i in 0..count {
+            for i in 0..*count {
                 let g = f64::from(gradient[i]);
                 let mean = before * beta1 * f64::from(m[i]) + (1.0 - beta1) * g;
                 let square = before * beta2 * f64::from(v[i]) + (1.0 - beta2) * g * g;
                 let moved = f64::from(step.rate) * mean / (square.sqrt() + f64::from(step.epsilon));
-                // The move itself, not the weight that it is small beside.
-                for (list, value) in expected.iter_mut().zip([moved, mean, square]) {
+                let values = [f64::from(weights[i]) - moved, mean, square, -moved];
+                for (list, value) in expected.iter_mut().zip(values) {
                     list.push(value);
                 }
             }
-            let names = ["the move", "first moment", "second moment"];
-            for (which, (name, expected)) in names.into_iter().zip(&expected).enumerate() {
-                let name = format!("Adam, moments {with_moments}: {name}");
-                // Weights of 0 keep the digits of what they are moved by.
-                let start = if which == 0 {
-                    vec![0.0; count]
-                } else {
-                    weights.clone()
-                };
-                let sign = if which == 0 { -1.0 } else { 1.0 };
-                let expected: Vec<f64> = expected.iter().map(|value| sign * value).collect();
-                let up = |values: &[f32]| upload(&client, values);
-                self.check(&name, &expected, || {
-                    let moments = with_moments.then(|| [up(&m), up(&v)]);
-                    let made = adam(&client, up(&start), up(&gradient), moments, count, step);
-                    Some(made[which].clone())
-                });
-            }
+            tensors.push((weights, gradient, with_moments.then_some([m, v]), *count));
+        }
+        // Weights of 0 keep the digits of what they are moved by.
+        let all = |which: usize, from_0: bool| {
+            let tensors: Vec<AdamTensor> = tensors
+                .iter()
+                .map(|(weights, gradient, moments, count)| AdamTensor {
+                    weights: if from_0 {
+                        upload(&client, &vec![0.0; *count])
+                    } else {
+                        upload(&client, weights)
+                    },
+                    gradient: upload(&client, gradient),
+                    moments: moments
+                        .as_ref()
+                        .map(|[m, v]| [upload(&client, m), upload(&client, v)]),
+                    count: *count,
+                })
+                .collect();
+            let made = adam(&client, &tensors, step);
+            let values = made
+                .iter()
+                .flat_map(|made| read(&client, made[which].clone()));
+            Some(upload(&client, &values.collect::<Vec<_>>()))
+        };
+        for (name, which, from_0, expected) in [
+            ("weights", 0, false, &expected[0]),
+            ("first moment", 1, false, &expected[1]),
+            ("second moment", 2, false, &expected[2]),
+            ("the move", 0, true, &expected[3]),
+        ] {
+            self.check(&format!("Adam of 75 tensors: {name}"), expected, || {
+                all(which, from_0)
+            });
         }
     }
 
     /// Sums that tell whether a gradient is finite.
     fn finite(&mut self, rng: &mut Rng) {
-        let mut gradients = [1, 1_000, 100_000].map(|count| rng.values(count));
+        // More than a launch takes.
+        let mut gradients: Vec<Vec<f32>> = (0..75)
+            .map(|i| rng.values([1, 1_000, 100_000][i % 3]))
+            .collect();
         let sums = |client: &Client, gradients: &[Vec<f32>]| {
             let handles = gradients.iter().map(|g| (upload(client, g), g.len()));
             gradient_sums(client, &handles.collect::<Vec<_>>())
@@ -277,7 +300,10 @@ impl Checks {
             }
             let found = sums(&self.client, &gradients);
             let finite: Vec<bool> = found.iter().map(|of| of[1].is_finite()).collect();
-            good &= finite == [true, false, true];
+            good &= finite
+                .iter()
+                .enumerate()
+                .all(|(i, finite)| *finite != (i == 1));
         }
         let said = if good { "ok    " } else { "FAILED" };
         println!("{said} sums of gradients, and of one that is not finite");

@@ -1,10 +1,10 @@
-//! Adam in one launch a tensor, and the sums that tell whether a gradient is finite.
+//! Adam, many tensors a launch.
 
 use cubecl::{prelude::*, server::Handle};
 
+use crate::{layout::Layout, several};
+
 const THREADS: usize = 256;
-/// Cubes that share a tensor, and so its partial sums, at most.
-const CUBES: usize = 64;
 
 /// One update: moments decay by the betas, and weights move by
 /// `rate correction m / (sqrt(v) + epsilon)`.
@@ -20,37 +20,80 @@ pub struct AdamStep {
     pub epsilon: f32,
 }
 
-/// New weights and moments from `count` weights, their gradient, and their moments (none before the
-/// first update).
+/// What an update works on: arrays of `count` values each.
+#[derive(Clone, Debug)]
+pub struct AdamTensor {
+    /// The weights.
+    pub weights: Handle,
+    /// Their gradient.
+    pub gradient: Handle,
+    /// Their moments; none before the first update.
+    pub moments: Option<[Handle; 2]>,
+    /// How many weights there are.
+    pub count: usize,
+}
+
+/// New weights and moments of each tensor: parts of three arrays.
 pub fn adam<R: Runtime>(
     client: &ComputeClient<R>,
-    weights: Handle,
-    gradient: Handle,
-    moments: Option<[Handle; 2]>,
-    count: usize,
+    tensors: &[AdamTensor],
     step: AdamStep,
-) -> [Handle; 3] {
-    let first = moments.is_none();
-    let [m, v] = moments.unwrap_or_else(|| [gradient.clone(), gradient.clone()]);
-    let made = [(); 3].map(|()| client.empty(count * 4));
-    let array = |handle: &Handle| {
-        // SAFETY: all hold `count` values.
-        unsafe { ArrayArg::from_raw_parts(handle.clone(), count) }
-    };
-    // SAFETY: as above; threads beyond `count` do nothing.
+) -> Vec<[Handle; 3]> {
+    let layout = Layout::of(tensors.iter().map(|tensor| tensor.count));
+    let made = [(); 3].map(|()| client.empty(layout.length * 4));
+    for first in [true, false] {
+        let placed = tensors.iter().zip(&layout.tensors);
+        let placed: Vec<_> = placed
+            .filter(|(tensor, _)| tensor.moments.is_none() == first)
+            .map(|(tensor, own)| (tensor, own.start))
+            .collect();
+        let each = if first { 2 } else { 4 };
+        let at_once = several::at_once(client, each, made.len()).min(placed.len());
+        for some in placed.chunks(at_once.max(1)) {
+            launch(client, some, at_once, &made, layout.length, step);
+        }
+    }
+    let [weights, m, v] = made.map(|array| layout.views(&array));
+    let made = weights.into_iter().zip(m).zip(v);
+    made.map(|((weights, m), v)| [weights, m, v]).collect()
+}
+
+/// For some tensors, all with moments or all without, to their places in arrays of `length` values.
+fn launch<R: Runtime>(
+    client: &ComputeClient<R>,
+    tensors: &[(&AdamTensor, usize)],
+    at_once: usize,
+    made: &[Handle; 3],
+    length: usize,
+    step: AdamStep,
+) {
+    let with_moments = tensors.iter().filter_map(|(tensor, _)| {
+        let [m, v] = tensor.moments.as_ref()?;
+        Some((m, v, tensor.count))
+    });
+    let first = with_moments.clone().next().is_none();
+    let moments = if first { 0 } else { at_once };
+    let weights = tensors.iter().map(|(of, _)| (&of.weights, of.count));
+    let gradients = tensors.iter().map(|(of, _)| (&of.gradient, of.count));
+    let begin = tensors.iter().map(|(_, begin)| *begin);
+    let longest = tensors.iter().map(|(of, _)| of.count).max();
+    // SAFETY: a tensor's arrays have its count, and the made ones room for all, by the caller's word.
     unsafe {
         update::launch_unchecked::<R>(
             client,
-            CubeCount::Static(count.div_ceil(THREADS) as u32, 1, 1),
+            several::cubes(longest.unwrap_or(0), THREADS, tensors.len()),
             CubeDim::new_1d(THREADS as u32),
-            array(&weights),
-            array(&gradient),
-            array(&m),
-            array(&v),
-            array(&made[0]),
-            array(&made[1]),
-            array(&made[2]),
-            count as u32,
+            several::arguments(weights, at_once),
+            several::arguments(gradients, at_once),
+            several::arguments(
+                with_moments.clone().map(|(m, _, count)| (m, count)),
+                moments,
+            ),
+            several::arguments(with_moments.map(|(_, v, count)| (v, count)), moments),
+            begin.cycle().take(at_once).collect(),
+            ArrayArg::from_raw_parts(made[0].clone(), length),
+            ArrayArg::from_raw_parts(made[1].clone(), length),
+            ArrayArg::from_raw_parts(made[2].clone(), length),
             step.rate,
             step.beta1,
             step.beta2,
@@ -58,103 +101,45 @@ pub fn adam<R: Runtime>(
             first,
         );
     }
-    made
 }
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn update(
-    weights: &Array<f32>,
-    gradient: &Array<f32>,
-    m: &Array<f32>,
-    v: &Array<f32>,
+    weights: &Sequence<Array<f32>>,
+    gradients: &Sequence<Array<f32>>,
+    m: &Sequence<Array<f32>>,
+    v: &Sequence<Array<f32>>,
+    begin: &Sequence<usize>,
     to_weights: &mut Array<f32>,
     to_m: &mut Array<f32>,
     to_v: &mut Array<f32>,
-    count: u32,
     rate: f32,
     beta1: f32,
     beta2: f32,
     epsilon: f32,
     #[comptime] first: bool,
 ) {
-    let i = ABSOLUTE_POS;
-    if i < count as usize {
-        let g = gradient[i];
-        let mut mean = g * (1.0 - beta1);
-        let mut square = g * g * (1.0 - beta2);
-        if comptime!(!first) {
-            mean += m[i] * beta1;
-            square += v[i] * beta2;
+    let tensors = comptime!(weights.len());
+    #[unroll]
+    for which in 0..tensors {
+        if CUBE_POS_Y as usize == which {
+            let own = weights.index(which);
+            let at = *begin.index(which);
+            let mut i = CUBE_POS_X as usize * THREADS + UNIT_POS as usize;
+            while i < own.len() {
+                let g = gradients.index(which)[i];
+                let mut mean = g * (1.0 - beta1);
+                let mut square = g * g * (1.0 - beta2);
+                if comptime!(!first) {
+                    mean += m.index(which)[i] * beta1;
+                    square += v.index(which)[i] * beta2;
+                }
+                to_m[at + i] = mean;
+                to_v[at + i] = square;
+                to_weights[at + i] = own[i] - rate * mean / (square.sqrt() + epsilon);
+                i += CUBE_COUNT_X as usize * THREADS;
+            }
         }
-        to_m[i] = mean;
-        to_v[i] = square;
-        to_weights[i] = weights[i] - rate * mean / (square.sqrt() + epsilon);
-    }
-}
-
-/// The sum and the sum of squares of each gradient, each with its number of values.
-pub fn sums<R: Runtime>(client: &ComputeClient<R>, gradients: &[(Handle, usize)]) -> Vec<[f64; 2]> {
-    let length = gradients.len() * CUBES * 2;
-    let parts = client.empty(length * 4);
-    for (number, (gradient, count)) in gradients.iter().enumerate() {
-        // SAFETY: the gradient has `count` values, and the parts have room for every cube's.
-        unsafe {
-            add::launch_unchecked::<R>(
-                client,
-                CubeCount::Static(CUBES as u32, 1, 1),
-                CubeDim::new_1d(THREADS as u32),
-                ArrayArg::from_raw_parts(gradient.clone(), *count),
-                ArrayArg::from_raw_parts(parts.clone(), length),
-                *count as u32,
-                (number * CUBES * 2) as u32,
-            );
-        }
-    }
-    let bytes = client.read_one_unchecked(parts);
-    bytemuck::cast_slice::<u8, f32>(&bytes)
-        .chunks_exact(CUBES * 2)
-        .map(|of_one| {
-            let sum = |which: usize| {
-                of_one
-                    .iter()
-                    .skip(which)
-                    .step_by(2)
-                    .map(|v| f64::from(*v))
-                    .sum()
-            };
-            [sum(0), sum(1)]
-        })
-        .collect()
-}
-
-#[cube(launch_unchecked)]
-fn add(gradient: &Array<f32>, parts: &mut Array<f32>, count: u32, to: u32) {
-    let mut sum = 0.0f32;
-    let mut squares = 0.0f32;
-    let mut i = ABSOLUTE_POS;
-    while i < count as usize {
-        let g = gradient[i];
-        sum += g;
-        squares += g * g;
-        i += comptime!(THREADS * CUBES);
-    }
-    let unit = UNIT_POS as usize;
-    let mut shared = SharedMemory::<f32>::new(comptime!(2 * THREADS));
-    shared[unit] = sum;
-    shared[THREADS + unit] = squares;
-    sync_cube();
-    // Halves onto halves, on any width of the hardware's planes.
-    let mut width = comptime!(THREADS / 2).runtime();
-    while width > 0 {
-        if unit < width {
-            shared[unit] += shared[unit + width];
-            shared[THREADS + unit] += shared[THREADS + unit + width];
-        }
-        sync_cube();
-        width /= 2;
-    }
-    if unit < 2 {
-        parts[to as usize + CUBE_POS * 2 + unit] = shared[unit * THREADS];
     }
 }

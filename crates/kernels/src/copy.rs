@@ -2,45 +2,55 @@
 
 use cubecl::{prelude::*, server::Handle};
 
-use crate::cubes::cubes;
+use crate::{layout::Layout, several};
 
 const THREADS: usize = 256;
 
 /// A copy of `count` values.
 pub(crate) fn copy<R: Runtime>(client: &ComputeClient<R>, from: Handle, count: usize) -> Handle {
-    end_to_end(client, &[(from, count)])
+    put_together(client, &[from], &Layout::of([count]))
 }
 
-/// All arrays, each with its length, one after the other.
-pub(crate) fn end_to_end<R: Runtime>(
+/// One array of all tensors.
+pub(crate) fn put_together<R: Runtime>(
     client: &ComputeClient<R>,
-    arrays: &[(Handle, usize)],
+    tensors: &[Handle],
+    layout: &Layout,
 ) -> Handle {
-    let all: usize = arrays.iter().map(|(_, count)| count).sum();
-    let to = client.empty(all * 4);
-    let mut at = 0;
-    for (from, count) in arrays {
-        // SAFETY: `from` has `count` values, `to` has `all`, by the caller's word.
+    let to = client.empty(layout.length * 4);
+    let at_once = several::at_once(client, 1, 1).min(tensors.len());
+    let placed: Vec<_> = tensors.iter().zip(&layout.tensors).collect();
+    for some in placed.chunks(at_once.max(1)) {
+        let longest = some.iter().map(|(_, own)| own.len()).max();
+        let begin = some.iter().map(|(_, own)| own.start);
+        // SAFETY: every tensor has its values, and `to` has the layout's length, by the caller's word.
         unsafe {
             copy_to::launch_unchecked::<R>(
                 client,
-                cubes(*count, THREADS),
+                several::cubes(longest.unwrap_or(0), THREADS, some.len()),
                 CubeDim::new_1d(THREADS as u32),
-                ArrayArg::from_raw_parts(from.clone(), *count),
-                ArrayArg::from_raw_parts(to.clone(), all),
-                at as u32,
-                *count as u32,
+                several::arguments(some.iter().map(|(from, own)| (*from, own.len())), at_once),
+                begin.cycle().take(at_once).collect(),
+                ArrayArg::from_raw_parts(to.clone(), layout.length),
             );
         }
-        at += count;
     }
     to
 }
 
 #[cube(launch_unchecked)]
-fn copy_to(from: &Array<f32>, to: &mut Array<f32>, at: u32, count: u32) {
-    let i = ABSOLUTE_POS;
-    if i < count as usize {
-        to[at as usize + i] = from[i];
+fn copy_to(from: &Sequence<Array<f32>>, begin: &Sequence<usize>, to: &mut Array<f32>) {
+    let arrays = comptime!(from.len());
+    #[unroll]
+    for which in 0..arrays {
+        if CUBE_POS_Y as usize == which {
+            let own = from.index(which);
+            let first = *begin.index(which);
+            let mut i = CUBE_POS_X as usize * THREADS + UNIT_POS as usize;
+            while i < own.len() {
+                to[first + i] = own[i];
+                i += CUBE_COUNT_X as usize * THREADS;
+            }
+        }
     }
 }

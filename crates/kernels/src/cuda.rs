@@ -41,7 +41,7 @@ use std::{
 use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
 use half::bf16;
 
-use crate::{GeneratorKernels, Noise, Observed, Shape, copy, noise, shape};
+use crate::{GeneratorKernels, Noise, Observed, Shape, copy, layout::Layout, noise, shape};
 
 use self::{
     learn::Learning,
@@ -54,6 +54,7 @@ type Client = ComputeClient<CudaRuntime>;
 pub struct Network {
     client: Client,
     shape: Shape,
+    layout: Layout,
     weights: Weights,
     /// Sources of the packed weights: for the ring, for direct reads, and biases.
     tables: [(Handle, usize); 3],
@@ -122,6 +123,7 @@ impl Network {
         };
         Self {
             client,
+            layout: shape.parameters().layout,
             shape,
             weights,
             tables,
@@ -215,18 +217,15 @@ impl GeneratorKernels for Network {
         &self.shape
     }
 
-    fn pack(&self, parameters: &[(Handle, usize)]) -> Packed {
-        let parameters = match parameters {
-            [(all, _)] => all.clone(),
-            parts => gather::join(&self.client, parts),
-        };
-        let count = self.shape.parameter_count();
+    fn pack(&self, weights: &[Handle]) -> Packed {
+        let layout = &self.layout;
+        let parameters = copy::put_together(&self.client, weights, layout);
         let gather = |(table, length): &(Handle, usize), bytes: usize| {
             let to = self.client.empty(length * bytes);
-            // SAFETY: places in the table are below `count`, and `to` has `length` values.
+            // SAFETY: places in the table are the layout's, and `to` has `length` values.
             unsafe {
                 let arguments = (
-                    ArrayArg::from_raw_parts(parameters.clone(), count),
+                    ArrayArg::from_raw_parts(parameters.clone(), layout.length),
                     ArrayArg::from_raw_parts(table.clone(), *length),
                     ArrayArg::from_raw_parts(to.clone(), *length),
                 );
@@ -340,23 +339,23 @@ impl GeneratorKernels for Network {
         (bench.latents, bench.energies)
     }
 
-    fn weight_gradient(
+    fn weight_gradients(
         &self,
         packed: &Packed,
         observed: &Observed,
         latents: Handle,
         batch: usize,
-        weights: Handle,
-    ) -> Handle {
+        factors: Handle,
+    ) -> Vec<Handle> {
         let mode = op::WEIGHTED;
-        let noise = Noise::Given(weights);
+        let noise = Noise::Given(factors);
         let bench = self.bench(observed, latents, batch, &[0.0; 2], &noise, 1, true);
         let plan = &bench.planned.plan;
         self.launch_all(packed, observed, &bench, &plan.start, 0, mode);
         self.launch_all(packed, observed, &bench, &plan.step, 0, mode);
         self.launch_images(packed, observed, &bench, &plan.last, 0, mode);
         match &bench.planned.learning {
-            Some(learning) => self.launch_weights(&bench, learning),
+            Some(learning) => self.layout.views(&self.launch_weights(&bench, learning)),
             None => unreachable!("a plan that keeps"),
         }
     }

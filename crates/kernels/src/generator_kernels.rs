@@ -38,14 +38,13 @@ pub trait GeneratorKernels: Send + Sync + 'static {
     /// The generator's shape.
     fn shape(&self) -> &Shape;
 
-    /// Packs all weights (see [`Shape::parameter_count`]), which lie end to end in arrays of the given
-    /// lengths: for each layer, top first, the projection's linear weight `[d, seeds * size²]` and bias,
-    /// its transposed convolution `[seeds, features, 5, 5]`, and its block's two convolutions with
+    /// Packs all weights: for each layer, top first, the projection's linear weight `[d, seeds * size²]` and
+    /// bias, its transposed convolution `[seeds, features, 5, 5]`, and its block's two convolutions with
     /// biases; then for each layer but the top one the mean's and the scale's convolution and linear
     /// weight `[channels * (size - 4)², d]`, with biases; the refining blocks' convolutions with
     /// biases; of two doublings the first, `[features, features, 4, 4]` and its bias; the transposed
     /// convolution to the image `[features, channels, 4, 4]` and its bias.
-    fn pack(&self, parameters: &[(Handle, usize)]) -> Self::Packed;
+    fn pack(&self, weights: &[Handle]) -> Self::Packed;
 
     /// The images `[images, channels, height, width]` of latents `[images, d]`.
     fn images(&self, packed: &Self::Packed, latents: Handle, images: usize) -> Handle;
@@ -80,14 +79,15 @@ pub trait GeneratorKernels: Send + Sync + 'static {
         noise: &Noise,
     ) -> (Handle, Handle);
 
-    /// The gradient in all weights, end to end as [`pack`](Self::pack) takes them, of the sum of the
-    /// images' energies at fixed `latents` `[images, d]`, each times its part of `weights` `[images]`.
-    fn weight_gradient(
+    /// The gradient in each of the weights, which are as [`pack`](Self::pack) takes them, of the sum of the
+    /// images' energies at fixed `latents` `[images, d]`, each times its `factor` `[images]`. All are parts
+    /// of one array.
+    fn weight_gradients(
         &self,
         packed: &Self::Packed,
         observed: &Observed,
         latents: Handle,
         images: usize,
-        weights: Handle,
-    ) -> Handle;
+        factors: Handle,
+    ) -> Vec<Handle>;
 }

@@ -12,16 +12,23 @@ pub mod cuda;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod generator_kernels;
 #[cfg(any(feature = "cuda", feature = "portable"))]
+mod gradient_sums;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod layout;
+#[cfg(any(feature = "cuda", feature = "portable"))]
 mod noise;
 #[cfg(feature = "portable")]
 pub mod portable;
+#[cfg(any(feature = "cuda", feature = "portable"))]
+mod several;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod shape;
 
 #[cfg(any(feature = "cuda", feature = "portable"))]
 pub use self::{
-    adam::{AdamStep, adam, sums as gradient_sums},
+    adam::{AdamStep, AdamTensor, adam},
     generator_kernels::{GeneratorKernels, Noise, Observed},
+    gradient_sums::gradient_sums,
     noise::NoiseStream,
     shape::{Scale, Shape},
 };

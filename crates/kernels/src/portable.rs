@@ -130,12 +130,10 @@ impl<R: Runtime> GeneratorKernels for Network<R> {
         &self.shape
     }
 
-    fn pack(&self, parameters: &[(Handle, usize)]) -> Packed {
-        let joined = match parameters {
-            [(all, _)] => all.clone(),
-            parts => copy::end_to_end(&self.client, parts),
-        };
-        let parameters = Values::new(joined, self.places.count);
+    fn pack(&self, weights: &[Handle]) -> Packed {
+        let layout = &self.places.layout;
+        let joined = copy::put_together(&self.client, weights, layout);
+        let parameters = Values::new(joined, layout.length);
         Packed::new(&self.client, &self.shape, &self.places, parameters)
     }
 
@@ -220,20 +218,21 @@ impl<R: Runtime> GeneratorKernels for Network<R> {
         (latents.handle, energies.handle)
     }
 
-    fn weight_gradient(
+    fn weight_gradients(
         &self,
         packed: &Packed,
         observed: &Observed,
         latents: Handle,
         images: usize,
-        weights: Handle,
-    ) -> Handle {
+        factors: Handle,
+    ) -> Vec<Handle> {
         let latents = Values::new(latents, images * self.shape.dim());
         let passes = self.passes(packed, &latents, images);
-        let weights = Values::new(weights, images);
-        // Of a mean, the weights are 1 / images: operands of 16 bits would lose digits.
+        let factors = Values::new(factors, images);
+        // Of a mean, the factors are 1 / images: operands of 16 bits would lose digits.
         let scale = images as f32;
-        self.once(&passes, observed, Some((&weights, scale)));
-        passes.weight_gradients(observed.precision / scale).handle
+        self.once(&passes, observed, Some((&factors, scale)));
+        let gradients = passes.weight_gradients(observed.precision / scale);
+        self.places.layout.views(&gradients.handle)
     }
 }

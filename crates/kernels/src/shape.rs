@@ -1,6 +1,8 @@
 //! Which generators the kernels run, and where their weights lie.
 
-use std::ops::Range;
+use std::{cell::RefCell, ops::Range};
+
+use crate::layout::Layout;
 
 /// The shape of a built-in generator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,8 +77,8 @@ pub(super) struct Head {
     pub(super) linear: Affine,
 }
 
-/// Where every parameter lies when all are put end to end: layers (top first), the heads of each
-/// layer but the top one (mean, then scale), refining blocks, the doublings.
+/// Where every parameter lies when all are put together: layers (top first), the heads of each layer but
+/// the top one (mean, then scale), refining blocks, the doublings.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
     pub(super) layers: Vec<Layer>,
@@ -86,7 +88,8 @@ pub(super) struct Parameters {
     pub(super) doubling: Option<Affine>,
     /// `[features, image channels, 4, 4]`
     pub(super) output: Affine,
-    pub(super) count: usize,
+    /// Of the tensors in this order.
+    pub(super) layout: Layout,
 }
 
 impl Shape {
@@ -142,17 +145,14 @@ impl Shape {
 
     /// The number of weights.
     pub fn parameter_count(&self) -> usize {
-        self.parameters().count
+        self.parameters().layout.count()
     }
 
     pub(super) fn parameters(&self) -> Parameters {
-        let mut count = 0;
-        let mut take = |length: usize| {
-            count += length;
-            count - length
-        };
+        let layout = RefCell::new(Layout::default());
+        let take = |count: usize| layout.borrow_mut().take(count);
         let f = self.features;
-        let mut affine = |weight: usize, bias: usize| Affine {
+        let affine = |weight: usize, bias: usize| Affine {
             weight: take(weight),
             bias: take(bias),
         };
@@ -162,7 +162,7 @@ impl Shape {
             .iter()
             .map(|d| {
                 let linear = affine(d * seeds, seeds);
-                let deconv = affine(self.seed_channels * f * 25, 0).weight;
+                let deconv = take(self.seed_channels * f * 25);
                 let block = Residual {
                     conv1: affine(f * f * 25, f),
                     conv2: affine(f * f * 9, f),
@@ -199,7 +199,7 @@ impl Shape {
             refine,
             doubling,
             output,
-            count,
+            layout: layout.into_inner(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Adam's update of one tensor, where a backend has a kernel of its own for it.
+//! Adam's update of many tensors, where a backend has a kernel of its own for it.
 
 use burn::prelude::*;
 
@@ -21,16 +21,21 @@ pub struct AdamUpdate {
     pub time: usize,
 }
 
+/// What an update works on, value by value.
+#[derive(Clone, Debug)]
+pub struct AdamTensor<B: Backend> {
+    /// The weights.
+    pub weights: Tensor<B, 1>,
+    /// Their gradient.
+    pub gradient: Tensor<B, 1>,
+    /// Their moments; none before the first update.
+    pub moments: Option<[Tensor<B, 1>; 2]>,
+}
+
 impl AdamUpdate {
-    /// New weights and moments, from no moments before the first update. `None` if the backend has no
-    /// kernel for it.
+    /// New weights and moments of each tensor. `None` if the backend has no kernel for it.
     #[cfg_attr(not(any(feature = "cuda", feature = "wgpu")), allow(unused_variables))]
-    pub fn apply<B: Backend, const D: usize>(
-        &self,
-        weights: &Tensor<B, D>,
-        gradient: &Tensor<B, D>,
-        moments: Option<[&Tensor<B, D>; 2]>,
-    ) -> Option<[Tensor<B, D>; 3]> {
+    pub fn apply<B: Backend>(&self, tensors: &[AdamTensor<B>]) -> Option<Vec<[Tensor<B, 1>; 3]>> {
         #[cfg(any(feature = "cuda", feature = "wgpu"))]
         {
             let time = i32::try_from(self.time).unwrap_or(i32::MAX);
@@ -42,15 +47,11 @@ impl AdamUpdate {
                 epsilon: self.epsilon * second.sqrt(),
             };
             #[cfg(feature = "cuda")]
-            if let Some(done) =
-                fused::adam::<cubecl::cuda::CudaRuntime, B, D>(weights, gradient, moments, step)
-            {
+            if let Some(done) = fused::adam::<cubecl::cuda::CudaRuntime, B>(tensors, step) {
                 return Some(done);
             }
             #[cfg(feature = "wgpu")]
-            if let Some(done) =
-                fused::adam::<cubecl::wgpu::WgpuRuntime, B, D>(weights, gradient, moments, step)
-            {
+            if let Some(done) = fused::adam::<cubecl::wgpu::WgpuRuntime, B>(tensors, step) {
                 return Some(done);
             }
         }

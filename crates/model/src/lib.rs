@@ -46,7 +46,7 @@ mod weights;
 #[cfg(feature = "wgpu")]
 mod wgpu;
 
-pub use adam::{AdamUpdate, gradient_sums};
+pub use adam::{AdamTensor, AdamUpdate, gradient_sums};
 pub use block::{Block, Project, Refine};
 pub use config::{
     Architecture, ConfigError, GeneratorConfig, HeadWidth, Parameterisation, ScaleForm,

@@ -3,7 +3,7 @@
 use burn::{
     backend::Autodiff,
     module::{AutodiffModule, ModuleVisitor, Param},
-    optim::{GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+    optim::GradientsParams,
     prelude::*,
     tensor::backend::AutodiffBackend,
 };
@@ -19,7 +19,7 @@ pub type Gradients<B> = <Autodiff<B> as AutodiffBackend>::Gradients;
 pub struct Optimised<B: Backend, M: AutodiffModule<Autodiff<B>>> {
     /// The module with its present weights.
     pub module: M,
-    optimiser: OptimizerAdaptor<Adam, M, Autodiff<B>>,
+    optimiser: Adam<B, M>,
     clip: Option<f64>,
     name: &'static str,
 }
@@ -56,7 +56,7 @@ impl<B: Backend, M: AutodiffModule<Autodiff<B>>> Optimised<B, M> {
     pub fn new(name: &'static str, module: M, adam: &AdamConfig) -> Self {
         Self {
             module,
-            optimiser: Adam::new(*adam).optimiser(),
+            optimiser: Adam::new(*adam),
             clip: adam.clip,
             name,
         }
@@ -99,7 +99,7 @@ impl<B: Backend, M: AutodiffModule<Autodiff<B>>> Optimised<B, M> {
     /// If the weights cannot be encoded.
     pub fn save(&self) -> Result<Vec<CheckpointFile>, TrainError> {
         let mut files = CheckpointFile::of_module(self.name, &self.module)?;
-        let record = self.optimiser.to_record();
+        let record = self.optimiser.records.clone();
         files.push(CheckpointFile::of_record::<Autodiff<B>, _>(
             optimiser_file(self.name),
             record,
@@ -114,8 +114,8 @@ impl<B: Backend, M: AutodiffModule<Autodiff<B>>> Optimised<B, M> {
     pub fn load(&mut self, checkpoint: &Checkpoint, device: &B::Device) -> Result<(), TrainError> {
         self.module =
             checkpoint.module::<Autodiff<B>, M>(self.name, self.module.clone(), device)?;
-        let record = checkpoint.record::<Autodiff<B>, _>(&optimiser_file(self.name), device)?;
-        self.optimiser = self.optimiser.clone().load_record(record);
+        self.optimiser.records =
+            checkpoint.record::<Autodiff<B>, _>(&optimiser_file(self.name), device)?;
         Ok(())
     }
 }

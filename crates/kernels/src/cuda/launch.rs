@@ -166,7 +166,7 @@ impl Network {
         }
     }
 
-    /// After a step that kept what it needs.
+    /// After a step that kept what it needs: all gradients, laid out as the weights.
     pub(super) fn launch_weights(&self, bench: &Bench, uploaded: &Uploaded) -> Handle {
         let Planned { plan, .. } = &*bench.planned;
         let Uploaded { learning, .. } = uploaded;
@@ -176,7 +176,7 @@ impl Network {
         let images = bench.batch as u32;
         let threads = CubeDim::new_1d(32 * WARPS);
         let sums = client.empty(learning.sums * 4);
-        let count = self.shape.parameter_count();
+        let count = self.layout.length;
         let result = client.empty(count * 4);
         let words = |handle: &Handle, length: usize| {
             // SAFETY: callers name the length the handle was made with.

@@ -28,6 +28,8 @@ const OUTPUT_BIAS: u32 = 7;
 const FINER: u32 = 8;
 const FINER_BIAS: u32 = 9;
 const FINER_IMAGE_BIAS: u32 = 10;
+/// No weight: what lies between two tensors.
+const GAP: u32 = 11;
 
 /// Convolutions of one kernel.
 #[derive(Debug, Default)]
@@ -222,7 +224,7 @@ impl Learning {
         let [three, bias3] = conv_parts(&conv3, 3);
         let narrow = narrow_groups as u32;
         let several = |[groups, stride, _]: Parts, places: u32| [groups, stride, places];
-        let parts: [Parts; 11] = [
+        let parts: [Parts; 12] = [
             [1, 0, 1],
             five,
             three,
@@ -235,12 +237,13 @@ impl Learning {
             several(three, 4),
             several(bias3, 4),
             several(bias3, 16),
+            [0, 0, 1],
         ];
 
-        let count = shape.parameter_count();
+        let count = shape.parameters().layout.length;
         let mut places = Places {
             places: vec![0; count],
-            kinds: vec![0; count],
+            kinds: vec![GAP; count],
             several: vec![0],
         };
         let mut learning = Self {

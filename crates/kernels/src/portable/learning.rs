@@ -19,9 +19,9 @@ struct Learning<'a, R: Runtime> {
 }
 
 impl<R: Runtime> Passes<'_, R> {
-    /// All weights' gradients, end to end, of what the way up began with, times `factor`.
+    /// All weights' gradients, laid out as the weights, of what the way up began with, times `factor`.
     pub(super) fn weight_gradients(&self, factor: f32) -> Values {
-        let gradient = Values::empty(self.client, self.places.count);
+        let gradient = Values::empty(self.client, self.places.layout.length);
         let learning = Learning {
             passes: self,
             gradient: &gradient,

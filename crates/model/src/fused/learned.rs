@@ -1,6 +1,9 @@
 //! The generator's energy with gradients in all weights: one operation of Burn's autodiff.
+//!
+//! Every weight is a parent of its own, so nothing is put together or taken apart by tensor operations, and
+//! the gradients are parts of the one array that the kernels leave.
 
-use std::{any::Any, fmt, marker::PhantomData, sync::Arc};
+use std::{array, fmt, marker::PhantomData, sync::Arc};
 
 use burn::{
     backend::{
@@ -12,14 +15,18 @@ use burn::{
         },
     },
     prelude::*,
-    tensor::{DType, TensorPrimitive, backend::BackendTypes},
+    tensor::{DType, Shape, TensorPrimitive, backend::BackendTypes},
 };
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::server::Handle;
 use shortrun_kernels::Observed;
 
-use super::{Fused, flat, observed, parameters, primitive_as, supported};
+use super::{Fused, downcast, flat, handle, observed, primitive_as, supported, weights};
 use crate::{MultiLayerGenerator, Observation};
+
+/// Parents of the operation, whose number Burn wants when it is compiled. Ten layers have some 150 weights; a
+/// generator with more than these is not for the kernels.
+const PARENTS: usize = 512;
 
 /// A tensor of a backend's autodiff.
 pub(crate) type Tracked<I> = <Autodiff<I> as BackendTypes>::FloatTensorPrimitive;
@@ -44,26 +51,34 @@ where
     K: Fused,
     I: Backend<FloatTensorPrimitive = CubeTensor<K::Runtime>>,
 {
-    let first = tracked::<K::Runtime, I, B, 1>(flat(generator.output.first()?.weight.val()))?;
+    let weights = weights(generator).into_iter().map(|weight| {
+        downcast::<Tracked<I>>(weight).filter(|weight| weight.primitive.dtype == DType::F32)
+    });
+    let weights = weights.collect::<Option<Vec<_>>>()?;
     let chained = tracked::<K::Runtime, I, B, 1>(flat(latents.clone()))?;
-    if !first.is_tracked() || chained.is_tracked() {
+    let learned = weights.iter().any(|weight| weight.is_tracked());
+    if !learned || chained.is_tracked() || weights.len() > PARENTS {
         return None;
     }
-    let kernels = supported::<K>(&first.primitive, generator.config())?;
-    let handle = |tensor| Some(tracked::<K::Runtime, I, B, 1>(tensor)?.primitive.handle);
-    let observed = observed(observation, handle)?;
-    let weights = tracked::<K::Runtime, I, B, 1>(Tensor::cat(parameters(generator), 0))?;
-    let count = kernels.shape().parameter_count();
+    let kernels = supported::<K>(&weights.first()?.primitive, generator.config())?;
+    let flat_handle = |tensor| Some(tracked::<K::Runtime, I, B, 1>(tensor)?.primitive.handle);
+    let observed = observed(observation, flat_handle)?;
+    let handles = weights
+        .iter()
+        .map(|weight| handle(weight.primitive.clone()));
     let saved = Saved {
-        packed: kernels.pack(&[(weights.primitive.handle.clone(), count)]),
+        packed: kernels.pack(&handles.collect::<Vec<_>>()),
+        shapes: weights
+            .iter()
+            .map(|weight| weight.primitive.meta.shape().clone())
+            .collect(),
         observed,
-        latents: chained.primitive,
+        latents: chained.primitive.clone(),
         images: latents.dims()[0],
         kernels,
     };
-    let done: Box<dyn Any> = Box::new(learned::<K, I>(weights, saved));
-    let primitive = done.downcast::<B::FloatTensorPrimitive>().ok()?;
-    Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
+    let primitive = downcast(energies::<K, I>(&weights, &chained, saved))?;
+    Some(Tensor::from_primitive(TensorPrimitive::Float(primitive)))
 }
 
 struct Energy<K>(PhantomData<K>);
@@ -78,6 +93,8 @@ impl<K> fmt::Debug for Energy<K> {
 struct Saved<K: Fused> {
     kernels: Arc<K>,
     packed: K::Packed,
+    /// Of the weights.
+    shapes: Vec<Shape>,
     observed: Observed,
     latents: CubeTensor<K::Runtime>,
     images: usize,
@@ -88,6 +105,7 @@ impl<K: Fused> Clone for Saved<K> {
         Self {
             kernels: self.kernels.clone(),
             packed: self.packed.clone(),
+            shapes: self.shapes.clone(),
             observed: self.observed.clone(),
             latents: self.latents.clone(),
             images: self.images,
@@ -102,14 +120,15 @@ impl<K: Fused> fmt::Debug for Saved<K> {
 }
 
 impl<K: Fused> Saved<K> {
-    /// A tensor of `count` values where the latents are.
-    fn tensor(&self, handle: Handle, count: usize) -> CubeTensor<K::Runtime> {
+    /// A tensor where the latents are.
+    fn tensor(&self, handle: Handle, shape: Shape) -> CubeTensor<K::Runtime> {
         let CubeTensor { client, device, .. } = self.latents.clone();
-        CubeTensor::new_contiguous(client, device, [count].into(), handle, DType::F32)
+        CubeTensor::new_contiguous(client, device, shape, handle, DType::F32)
     }
 }
 
-fn learned<K, I>(weights: Tracked<I>, saved: Saved<K>) -> Tracked<I>
+/// `constant` has no gradient: it stands in for the parents that the weights leave over.
+fn energies<K, I>(weights: &[Tracked<I>], constant: &Tracked<I>, saved: Saved<K>) -> Tracked<I>
 where
     K: Fused,
     I: Backend<FloatTensorPrimitive = CubeTensor<K::Runtime>>,
@@ -118,9 +137,10 @@ where
     let energies = saved
         .kernels
         .energies(&saved.packed, &saved.observed, latents, saved.images);
-    let energies = saved.tensor(energies, saved.images);
+    let energies = saved.tensor(energies, [saved.images].into());
+    let parents = array::from_fn(|i| weights.get(i).unwrap_or(constant).node.clone());
     let operation = Energy::<K>(PhantomData);
-    let prepared = Backward::<I, 1>::prepare::<NoCheckpointing>(operation, [weights.node])
+    let prepared = Backward::<I, PARENTS>::prepare::<NoCheckpointing>(operation, parents)
         .compute_bound()
         .stateful();
     match prepared {
@@ -129,32 +149,34 @@ where
     }
 }
 
-impl<K, I> Backward<I, 1> for Energy<K>
+impl<K, I> Backward<I, PARENTS> for Energy<K>
 where
     K: Fused,
     I: Backend<FloatTensorPrimitive = CubeTensor<K::Runtime>>,
 {
     type State = Saved<K>;
 
-    fn backward(self, ops: Ops<Saved<K>, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let above = gradients.consume::<I>(&ops.node);
-        let [Some(parent)] = ops.parents else {
-            return;
-        };
-        // Of each image's energy, without gaps.
-        let above = Tensor::<I, 1>::from_primitive(TensorPrimitive::Float(above)) * 1.0;
-        let TensorPrimitive::Float(above) = above.into_primitive() else {
-            unreachable!("a float tensor")
-        };
+    fn backward(
+        self,
+        ops: Ops<Saved<K>, PARENTS>,
+        gradients: &mut Gradients,
+        _: &mut Checkpointer,
+    ) {
         let saved = ops.state;
-        let result = saved.kernels.weight_gradient(
+        // Of each image's energy.
+        let above = gradients.consume::<I>(&ops.node);
+        let made = saved.kernels.weight_gradients(
             &saved.packed,
             &saved.observed,
             saved.latents.handle.clone(),
             saved.images,
-            above.handle,
+            handle(above),
         );
-        let count = saved.kernels.shape().parameter_count();
-        gradients.register::<I>(parent.id, saved.tensor(result, count));
+        for ((parent, gradient), shape) in ops.parents.iter().zip(made).zip(&saved.shapes) {
+            // A frozen weight has no node to go back to.
+            if let Some(parent) = parent {
+                gradients.register::<I>(parent.id, saved.tensor(gradient, shape.clone()));
+            }
+        }
     }
 }

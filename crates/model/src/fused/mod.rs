@@ -11,17 +11,19 @@ use std::{
 };
 
 use burn::{
+    module::Param,
+    nn::conv::Conv2d,
     prelude::*,
     tensor::{DType, TensorPrimitive},
 };
-use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
+use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::server::Handle;
 use shortrun_kernels::{AdamStep, GeneratorKernels, Observed, Scale, Shape};
 use shortrun_langevin::EnergyGradient;
 
 use crate::{
-    Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation, ScaleForm,
-    Stochastic,
+    AdamTensor, Architecture, GeneratorConfig, MultiLayerGenerator, Observation, Parameterisation,
+    ScaleForm, Stochastic,
 };
 
 #[cfg(feature = "cuda")]
@@ -172,43 +174,65 @@ pub(crate) fn shape(config: &GeneratorConfig) -> Result<Shape, String> {
 }
 
 /// All weights in the kernels' order, see their `Network::pack`.
-pub(crate) fn parameters<B: Backend>(generator: &MultiLayerGenerator<B>) -> Vec<Tensor<B, 1>> {
-    let mut all = Vec::new();
-    let residual = |all: &mut Vec<_>, convs: [&burn::nn::conv::Conv2d<B>; 2]| {
-        for conv in convs {
-            all.push(flat(conv.weight.val()));
-            all.extend(conv.bias.as_ref().map(|bias| bias.val()));
-        }
-    };
+pub(crate) fn weights<B: Backend>(
+    generator: &MultiLayerGenerator<B>,
+) -> Vec<B::FloatTensorPrimitive> {
+    let mut all = Weights(Vec::new());
     for block in &generator.blocks {
-        let linear = &block.project.linear;
-        all.push(flat(linear.weight.val()));
-        all.extend(linear.bias.as_ref().map(|bias| bias.val()));
-        all.push(flat(block.project.deconv.weight.val()));
-        residual(&mut all, [&block.conv1, &block.conv2]);
+        all.add(&block.project.linear.weight);
+        all.add_bias(&block.project.linear.bias);
+        all.add(&block.project.deconv.weight);
+        all.add_residual([&block.conv1, &block.conv2]);
     }
     for Stochastic { mean, scale, .. } in &generator.stochastic {
         for head in [mean, scale] {
-            all.push(flat(head.conv.weight.val()));
-            all.extend(head.conv.bias.as_ref().map(|bias| bias.val()));
-            all.push(flat(head.linear.weight.val()));
-            all.extend(head.linear.bias.as_ref().map(|bias| bias.val()));
+            all.add(&head.conv.weight);
+            all.add_bias(&head.conv.bias);
+            all.add(&head.linear.weight);
+            all.add_bias(&head.linear.bias);
         }
     }
     for block in &generator.refine {
-        residual(&mut all, [&block.conv1, &block.conv2]);
+        all.add_residual([&block.conv1, &block.conv2]);
     }
     for layer in &generator.output {
-        all.push(flat(layer.weight.val()));
-        all.extend(layer.bias.as_ref().map(|bias| bias.val()));
+        all.add(&layer.weight);
+        all.add_bias(&layer.bias);
     }
-    all
+    all.0
+}
+
+struct Weights<B: Backend>(Vec<B::FloatTensorPrimitive>);
+
+impl<B: Backend> Weights<B> {
+    fn add<const D: usize>(&mut self, weight: &Param<Tensor<B, D>>) {
+        self.0.push(weight.val().into_primitive().tensor());
+    }
+
+    fn add_bias(&mut self, bias: &Option<Param<Tensor<B, 1>>>) {
+        if let Some(bias) = bias {
+            self.add(bias);
+        }
+    }
+
+    fn add_residual(&mut self, convs: [&Conv2d<B>; 2]) {
+        for conv in convs {
+            self.add(&conv.weight);
+            self.add_bias(&conv.bias);
+        }
+    }
 }
 
 /// Row by row, without gaps.
 pub(crate) fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
     let count = tensor.shape().num_elements();
     tensor.reshape([count])
+}
+
+/// The value, if it is a `P`.
+fn downcast<P: 'static>(value: impl Any) -> Option<P> {
+    let value: Box<dyn Any> = Box::new(value);
+    value.downcast::<P>().ok().map(|found| *found)
 }
 
 /// What the tensor is made of, if that is a `P`.
@@ -218,13 +242,17 @@ pub(crate) fn primitive_as<P: 'static, B: Backend, const D: usize>(
     let TensorPrimitive::Float(primitive) = tensor.into_primitive() else {
         return None;
     };
-    let primitive: Box<dyn Any> = Box::new(primitive);
-    primitive.downcast::<P>().ok().map(|found| *found)
+    downcast(primitive)
 }
 
 /// `None` if the tensor is not on a backend of this runtime, or not float32.
 pub(crate) fn values<R: CubeRuntime, B: Backend>(tensor: Tensor<B, 1>) -> Option<CubeTensor<R>> {
     primitive_as::<CubeTensor<R>, B, 1>(tensor).filter(|values| values.dtype == DType::F32)
+}
+
+/// The tensor's values row by row, without gaps; a copy only if they do not lie so.
+fn handle<R: CubeRuntime>(tensor: CubeTensor<R>) -> Handle {
+    into_contiguous(tensor).handle
 }
 
 /// `None` if `B` is not a backend of the runtime where `like` lies.
@@ -235,41 +263,36 @@ pub(crate) fn tensor<R: CubeRuntime, B: Backend, const D: usize>(
 ) -> Option<Tensor<B, D>> {
     let CubeTensor { client, device, .. } = like.clone();
     let made = CubeTensor::<R>::new_contiguous(client, device, shape.into(), handle, DType::F32);
-    let made: Box<dyn Any> = Box::new(made);
-    let primitive = made.downcast::<B::FloatTensorPrimitive>().ok()?;
-    Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
+    let primitive = downcast(made)?;
+    Some(Tensor::from_primitive(TensorPrimitive::Float(primitive)))
 }
 
-/// Adam in one launch a tensor: new weights and moments; `None` if the weights are not on a backend of
-/// this runtime.
-pub(crate) fn adam<R: CubeRuntime, B: Backend, const D: usize>(
-    weights: &Tensor<B, D>,
-    gradient: &Tensor<B, D>,
-    moments: Option<[&Tensor<B, D>; 2]>,
+/// Adam, many tensors a launch: new weights and moments of each; `None` if not all are on a backend of this
+/// runtime.
+pub(crate) fn adam<R: CubeRuntime, B: Backend>(
+    tensors: &[AdamTensor<B>],
     step: AdamStep,
-) -> Option<[Tensor<B, D>; 3]> {
-    let shape: [usize; D] = weights.dims();
-    let handle = |tensor: &Tensor<B, D>| Some(values::<R, B>(flat(tensor.clone()))?.handle);
-    let like = values::<R, B>(flat(weights.clone()))?;
-    let gradient = handle(gradient)?;
-    let moments = match moments {
-        Some([m, v]) => Some([handle(m)?, handle(v)?]),
-        None => None,
-    };
-    let count = shape.iter().product();
-    let [w, m, v] = shortrun_kernels::adam(
-        &like.client,
-        like.handle.clone(),
-        gradient,
-        moments,
-        count,
-        step,
-    );
-    Some([
-        tensor(&like, w, shape)?,
-        tensor(&like, m, shape)?,
-        tensor(&like, v, shape)?,
-    ])
+) -> Option<Vec<[Tensor<B, 1>; 3]>> {
+    let found = tensors.iter().map(|tensor| {
+        let handle = |tensor: &Tensor<B, 1>| Some(handle(values::<R, B>(tensor.clone())?));
+        Some(shortrun_kernels::AdamTensor {
+            weights: handle(&tensor.weights)?,
+            gradient: handle(&tensor.gradient)?,
+            moments: match &tensor.moments {
+                Some([m, v]) => Some([handle(m)?, handle(v)?]),
+                None => None,
+            },
+            count: tensor.weights.dims()[0],
+        })
+    });
+    let found: Vec<_> = found.collect::<Option<_>>()?;
+    let like = values::<R, B>(tensors.first()?.weights.clone())?;
+    let made = shortrun_kernels::adam(&like.client, &found, step);
+    let made = made.into_iter().zip(&found).map(|([w, m, v], of)| {
+        let tensor = |handle| tensor(&like, handle, [of.count]);
+        Some([tensor(w)?, tensor(m)?, tensor(v)?])
+    });
+    made.collect()
 }
 
 /// The sum and the sum of squares of each; `None` if they are not on a backend of this runtime.
@@ -283,7 +306,7 @@ pub(crate) fn gradient_sums<R: CubeRuntime, B: Backend>(
     let client = &all.first()?.client;
     let handles: Vec<_> = all
         .iter()
-        .map(|values| (values.handle.clone(), values.meta.shape()[0]))
+        .map(|values| (handle(values.clone()), values.meta.shape()[0]))
         .collect();
     Some(shortrun_kernels::gradient_sums(client, &handles))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use burn::prelude::*;
+use burn::{prelude::*, tensor::DType};
 use burn_cubecl::tensor::CubeTensor;
 use shortrun_kernels::{Noise as KernelNoise, NoiseStream, Observed};
 use shortrun_langevin::{EnergyGradient, Noise, ShortRun};
 
-use super::{Fused, flat, observed, parameters, supported, tensor, values};
+use super::{Fused, downcast, flat, handle, observed, supported, tensor, values, weights};
 use crate::{MultiLayerGenerator, Observation};
 
 /// A generator's weights, ready for its kernels.
@@ -22,12 +22,11 @@ impl<K: Fused> Ready<K> {
     fn new<B: Backend>(generator: &MultiLayerGenerator<B>) -> Option<Self> {
         let like = values(flat(generator.output.first()?.weight.val()))?;
         let kernels = supported::<K>(&like, generator.config())?;
-        let parts = parameters(generator).into_iter().map(|part| {
-            let values = values::<K::Runtime, B>(part)?;
-            let count = values.meta.shape()[0];
-            Some((values.handle, count))
+        let weights = weights(generator).into_iter().map(|weight| {
+            let weight = downcast::<CubeTensor<K::Runtime>>(weight)?;
+            (weight.dtype == DType::F32).then(|| handle(weight))
         });
-        let packed = kernels.pack(&parts.collect::<Option<Vec<_>>>()?);
+        let packed = kernels.pack(&weights.collect::<Option<Vec<_>>>()?);
         Some(Self {
             kernels,
             packed,
@@ -59,9 +58,9 @@ pub(super) fn posterior<K: Fused, B: Backend>(
     observation: &Observation<B>,
 ) -> Option<Box<dyn EnergyGradient<B>>> {
     let ready = Ready::<K>::new(generator)?;
-    let handle = |tensor| Some(values::<K::Runtime, B>(tensor)?.handle);
+    let flat_handle = |tensor| Some(values::<K::Runtime, B>(tensor)?.handle);
     Some(Box::new(FusedPosterior {
-        observed: observed(observation, handle)?,
+        observed: observed(observation, flat_handle)?,
         ready,
     }))
 }
