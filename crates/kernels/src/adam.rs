@@ -99,6 +99,7 @@ fn launch<R: Runtime>(
             step.beta2,
             step.epsilon,
             first,
+            crate::SOURCES,
         );
     }
 }
@@ -119,6 +120,7 @@ fn update(
     beta2: f32,
     epsilon: f32,
     #[comptime] first: bool,
+    #[comptime] _sources: u64,
 ) {
     let tensors = comptime!(weights.len());
     #[unroll]

@@ -32,6 +32,7 @@ pub(crate) fn put_together<R: Runtime>(
                 several::arguments(some.iter().map(|(from, own)| (*from, own.len())), at_once),
                 begin.cycle().take(at_once).collect(),
                 ArrayArg::from_raw_parts(to.clone(), layout.length),
+                crate::SOURCES,
             );
         }
     }
@@ -39,7 +40,12 @@ pub(crate) fn put_together<R: Runtime>(
 }
 
 #[cube(launch_unchecked)]
-fn copy_to(from: &Sequence<Array<f32>>, begin: &Sequence<usize>, to: &mut Array<f32>) {
+fn copy_to(
+    from: &Sequence<Array<f32>>,
+    begin: &Sequence<usize>,
+    to: &mut Array<f32>,
+    #[comptime] _sources: u64,
+) {
     let arrays = comptime!(from.len());
     #[unroll]
     for which in 0..arrays {

@@ -241,6 +241,7 @@ impl GeneratorKernels for Network {
                         b,
                         c,
                         *length as u32,
+                        crate::SOURCES,
                     );
                 } else {
                     gather::gather::launch_unchecked::<bf16, CudaRuntime>(
@@ -251,6 +252,7 @@ impl GeneratorKernels for Network {
                         b,
                         c,
                         *length as u32,
+                        crate::SOURCES,
                     );
                 }
             }

@@ -28,6 +28,7 @@ pub fn gradient_sums<R: Runtime>(
                 several::arguments(arrays, at_once),
                 ArrayArg::from_raw_parts(parts.clone(), length),
                 number * at_once,
+                crate::SOURCES,
             );
         }
     }
@@ -50,7 +51,12 @@ pub fn gradient_sums<R: Runtime>(
 
 /// `before`: gradients of the launches before this one.
 #[cube(launch_unchecked)]
-fn add(gradients: &Sequence<Array<f32>>, parts: &mut Array<f32>, before: usize) {
+fn add(
+    gradients: &Sequence<Array<f32>>,
+    parts: &mut Array<f32>,
+    before: usize,
+    #[comptime] _sources: u64,
+) {
     let mut sum = 0.0f32;
     let mut squares = 0.0f32;
     let arrays = comptime!(gradients.len());

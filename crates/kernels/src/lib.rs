@@ -32,3 +32,13 @@ pub use self::{
     noise::NoiseStream,
     shape::{Scale, Shape},
 };
+
+/// A number for this crate's sources, which every kernel takes.
+///
+/// CubeCL keeps compiled kernels on disk under their names, shapes and constants, not under what they do: without
+/// it, a build with other kernels would go on with those of the one before.
+#[cfg(any(feature = "cuda", feature = "portable"))]
+const SOURCES: u64 = match u64::from_str_radix(env!("SHORTRUN_KERNEL_SOURCES"), 10) {
+    Ok(number) => number,
+    Err(_) => panic!("build.rs writes a number"),
+};

@@ -113,6 +113,7 @@ impl Network {
                 mode,
                 observed.precision,
                 program.wide,
+                crate::SOURCES,
             );
         }
     }
@@ -137,6 +138,7 @@ impl Network {
                 bench.batch as u32,
                 of.head_blocks,
                 of.outputs,
+                crate::SOURCES,
             );
         }
     }
@@ -162,6 +164,7 @@ impl Network {
                 bench.batch as u32,
                 of.outputs / 32,
                 of.head_blocks,
+                crate::SOURCES,
             );
         }
     }
@@ -205,6 +208,7 @@ impl Network {
                     bias_to,
                     images,
                     seeds,
+                    crate::SOURCES,
                 );
             }
         };
@@ -225,6 +229,7 @@ impl Network {
                     conv.bias_to,
                     images,
                     ks,
+                    crate::SOURCES,
                 );
             }
             for (layer, [deconv, linear, bias]) in learning.projections.iter().enumerate() {
@@ -249,6 +254,7 @@ impl Network {
                     *linear,
                     *bias,
                     images,
+                    crate::SOURCES,
                 );
             }
             if let (None, Some(features)) = (&kept.planes, kept.features.last()) {
@@ -280,6 +286,7 @@ impl Network {
                     of.outputs,
                     *linear,
                     images,
+                    crate::SOURCES,
                 );
                 weights::head_bias::launch_unchecked::<bf16, CudaRuntime>(
                     client,
@@ -291,6 +298,7 @@ impl Network {
                     of.outputs * 2,
                     *bias,
                     images,
+                    crate::SOURCES,
                 );
             }
             weights::collect::launch_unchecked::<CudaRuntime>(
@@ -304,6 +312,7 @@ impl Network {
                 words(&uploaded.several, learning.several.len()),
                 words(&result, count),
                 count as u32,
+                crate::SOURCES,
             );
         }
         result

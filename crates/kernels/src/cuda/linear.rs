@@ -108,6 +108,7 @@ pub(super) fn heads_forward<E: Float>(
     images: u32,
     steps: u32,
     outputs: u32,
+    #[comptime] _sources: u64,
 ) {
     let mut shared = SharedMemory::<f32>::new_aligned(comptime!(8 * IMAGES * 32), 128usize);
     let lane = UNIT_POS_PLANE as usize;
@@ -186,6 +187,7 @@ pub(super) fn heads_back<E: Float>(
     images: u32,
     steps: u32,
     head_blocks: u32,
+    #[comptime] _sources: u64,
 ) {
     let lane = UNIT_POS_PLANE as usize;
     let warp = UNIT_POS as usize / 32;

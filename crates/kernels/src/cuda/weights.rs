@@ -48,6 +48,7 @@ pub(super) fn convolution_weights<E: Float>(
     bias_to: u32,
     images: u32,
     #[comptime] ks: usize,
+    #[comptime] _sources: u64,
 ) {
     let mut x = SharedMemory::<V8<E>>::new_aligned(TILE, 128usize);
     let mut g = SharedMemory::<V8<E>>::new_aligned(comptime!(256 * PITCH), 128usize);
@@ -203,6 +204,7 @@ pub(super) fn narrow_weights<E: Float>(
     bias_to: u32,
     images: u32,
     #[comptime] seeds: bool,
+    #[comptime] _sources: u64,
 ) {
     let mut wide = SharedMemory::<V8<E>>::new_aligned(comptime!(256 * PITCH), 128usize);
     let mut narrow = SharedMemory::<V8<E>>::new_aligned(NARROW_TILE, 128usize);
@@ -342,6 +344,7 @@ pub(super) fn seed_weights(
     to: u32,
     bias_to: u32,
     images: u32,
+    #[comptime] _sources: u64,
 ) {
     let seed = CUBE_POS_X as usize * 256 + UNIT_POS as usize;
     let first = CUBE_POS_Y as usize * 8;
@@ -384,6 +387,7 @@ pub(super) fn head_weights<E: Float>(
     outputs: u32,
     to: u32,
     images: u32,
+    #[comptime] _sources: u64,
 ) {
     let vector = CUBE_POS_X as usize * 256 + UNIT_POS as usize;
     let outputs = outputs as usize;
@@ -426,6 +430,7 @@ pub(super) fn head_bias<E: Float>(
     both: u32,
     to: u32,
     images: u32,
+    #[comptime] _sources: u64,
 ) {
     let mut j = UNIT_POS as usize;
     while j < both as usize {
@@ -450,6 +455,7 @@ pub(super) fn collect(
     several: &Array<u32>,
     to: &mut Array<f32>,
     count: u32,
+    #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
     if i < count as usize {

@@ -213,6 +213,7 @@ impl Convolution<'_> {
                 places,
                 form,
                 tile,
+                crate::SOURCES,
             );
         }
         parts
@@ -233,6 +234,7 @@ fn convolve<E: Float>(
     places: Places,
     #[comptime] form: Form,
     #[comptime] tile: Tile,
+    #[comptime] _sources: u64,
 ) {
     let depth = comptime!(tile.depth());
     let left_pitch = comptime!(tile.left_pitch());

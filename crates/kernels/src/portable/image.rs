@@ -57,6 +57,7 @@ impl Ending<'_> {
                 factor,
                 observed.mask.is_some(),
                 self.weights.is_some(),
+                crate::SOURCES,
             );
         }
     }
@@ -79,6 +80,7 @@ fn compare(
     factor: f32,
     #[comptime] masked: bool,
     #[comptime] weighted: bool,
+    #[comptime] _sources: u64,
 ) {
     let image = CUBE_POS_X as usize;
     let mut weight = 1.0f32;
@@ -121,12 +123,13 @@ pub(super) fn tanh<R: Runtime>(client: &ComputeClient<R>, values: &Values) {
             CubeDim::new_1d(THREADS as u32),
             values.argument(),
             values.length,
+            crate::SOURCES,
         );
     }
 }
 
 #[cube(launch_unchecked)]
-fn tanh_all(values: &mut Array<f32>, count: usize) {
+fn tanh_all(values: &mut Array<f32>, count: usize, #[comptime] _sources: u64) {
     let i = ABSOLUTE_POS;
     if i < count {
         values[i] = tanh_of(values[i]);

@@ -78,6 +78,7 @@ impl Given {
                 biases[0],
                 biases[1],
                 scale,
+                crate::SOURCES,
             );
         }
     }
@@ -100,6 +101,7 @@ fn draw(
     mean_bias: usize,
     scale_bias: usize,
     #[comptime] form: Scale,
+    #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
     if i < count {
@@ -212,6 +214,7 @@ impl Leave<'_> {
                 self.precision,
                 given.is_some(),
                 self.then,
+                crate::SOURCES,
             );
         }
     }
@@ -242,6 +245,7 @@ fn leave(
     precision: f32,
     #[comptime] given: bool,
     #[comptime] then: Then,
+    #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
     if i < count {

@@ -98,6 +98,7 @@ impl Repacking {
                 self.to,
                 self.kernel,
                 self.reading,
+                crate::SOURCES,
             );
         }
     }
@@ -118,6 +119,7 @@ fn repack(
     first: usize,
     #[comptime] kernel: usize,
     #[comptime] reading: Reading,
+    #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
     if i < count {

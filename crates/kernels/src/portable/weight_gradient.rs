@@ -140,6 +140,7 @@ impl WeightGradient<'_> {
                 if direct { self.factor } else { 1.0 },
                 form,
                 tile,
+                crate::SOURCES,
             );
             if let Some(sums) = &sums {
                 collect::launch_unchecked::<R>(
@@ -154,6 +155,7 @@ impl WeightGradient<'_> {
                     self.at,
                     self.group,
                     self.factor,
+                    crate::SOURCES,
                 );
             }
         }
@@ -169,6 +171,7 @@ fn correlate<E: Float>(
     factor: f32,
     #[comptime] form: Form,
     #[comptime] tile: Tile,
+    #[comptime] _sources: u64,
 ) {
     let depth = comptime!(tile.depth());
     let left_pitch = comptime!(tile.left_pitch());
@@ -284,6 +287,7 @@ fn collect(
     at: usize,
     to_group: usize,
     factor: f32,
+    #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
     if i < groups * count {
@@ -319,6 +323,7 @@ pub(super) fn bias_gradient<R: Runtime>(
             images,
             at,
             factor,
+            crate::SOURCES,
         );
     }
 }
@@ -334,6 +339,7 @@ fn sum_channels(
     images: usize,
     to: usize,
     factor: f32,
+    #[comptime] _sources: u64,
 ) {
     let channel = CUBE_POS_X as usize;
     let mut sum = 0.0f32;

@@ -142,6 +142,7 @@ impl Convolution {
                 self.outputs as u32,
                 self.kernel,
                 self.form as usize,
+                crate::SOURCES,
             );
         }
         (to, vectors)
@@ -187,6 +188,7 @@ pub fn convolve(client: &Client, x: Handle, weight: Handle, of: &Convolution) ->
             warps.channels,
             warps.groups,
             of.form as usize,
+            crate::SOURCES,
         );
     }
     Some(to)
@@ -205,6 +207,7 @@ fn pack<E: Float>(
     outputs: u32,
     #[comptime] ks: usize,
     #[comptime] form: usize,
+    #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
     if i < vectors as usize {
@@ -289,6 +292,7 @@ fn convolution<E: Float>(
     #[comptime] channels: usize,
     #[comptime] groups: usize,
     #[comptime] form: usize,
+    #[comptime] _sources: u64,
 ) {
     let mut tile = SharedMemory::<V8<E>>::new_aligned(comptime!(2 * PART), 128usize);
     let tid = UNIT_POS as usize;

@@ -60,6 +60,7 @@ pub fn correlate(client: &Client, a: Handle, x: Handle, of: &Correlation) -> Opt
             of.stride as u32,
             of.padding as u32,
             of.kernel,
+            crate::SOURCES,
         );
     }
     let a = Matrices {
@@ -89,6 +90,7 @@ fn unfold(
     stride: u32,
     padding: u32,
     #[comptime] ks: usize,
+    #[comptime] _sources: u64,
 ) {
     let place = ABSOLUTE_POS_X as usize;
     let places = places as usize;

@@ -31,6 +31,7 @@ fn gelu(client: &Client, x: Handle, count: usize, value: bool) -> [Handle; 2] {
             ArrayArg::from_raw_parts(made[1].clone(), count),
             count as u32,
             value,
+            crate::SOURCES,
         );
     }
     made
@@ -43,6 +44,7 @@ fn gelu_parts(
     second: &mut Array<f32>,
     count: u32,
     #[comptime] value: bool,
+    #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
     if i < count as usize {
@@ -87,6 +89,7 @@ pub fn combine(
             ArrayArg::from_raw_parts(to.clone(), n * m * vectors),
             vectors as u32,
             both,
+            crate::SOURCES,
         );
     }
     Some(to)
@@ -101,6 +104,7 @@ fn combined(
     to: &mut Array<V4>,
     vectors: u32,
     #[comptime] both: bool,
+    #[comptime] _sources: u64,
 ) {
     let unit = ABSOLUTE_POS_X as usize;
     let vectors = vectors as usize;

@@ -118,6 +118,7 @@ pub fn multiply(client: &Client, a: &Matrices, b: &Matrices) -> Option<Handle> {
             b.batch as u32,
             a.along,
             b.along,
+            crate::SOURCES,
         );
     }
     Some(if splits == 1 {
@@ -146,6 +147,7 @@ fn products<E: Float>(
     b_batch: u32,
     #[comptime] a_along: bool,
     #[comptime] b_along: bool,
+    #[comptime] _sources: u64,
 ) {
     let mut tiles = SharedMemory::<V8<E>>::new_aligned(comptime!(4 * PART), 128usize);
     let tid = UNIT_POS as usize;

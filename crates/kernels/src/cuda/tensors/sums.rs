@@ -21,13 +21,21 @@ pub fn column_products(client: &Client, a: Handle, b: Handle, shape: [usize; 3])
             ArrayArg::from_raw_parts(to.clone(), n * units),
             rows as u32,
             units as u32,
+            crate::SOURCES,
         );
     }
     to
 }
 
 #[cube(launch_unchecked)]
-fn columns(a: &Array<f32>, b: &Array<f32>, to: &mut Array<f32>, rows: u32, units: u32) {
+fn columns(
+    a: &Array<f32>,
+    b: &Array<f32>,
+    to: &mut Array<f32>,
+    rows: u32,
+    units: u32,
+    #[comptime] _sources: u64,
+) {
     let unit = ABSOLUTE_POS_X as usize;
     let units = units as usize;
     if unit < units {
@@ -69,13 +77,14 @@ pub(super) fn add_parts(client: &Client, from: Handle, parts: usize, count: usiz
             ArrayArg::from_raw_parts(to.clone(), count),
             parts as u32,
             count as u32,
+            crate::SOURCES,
         );
     }
     to
 }
 
 #[cube(launch_unchecked)]
-fn add(from: &Array<f32>, to: &mut Array<f32>, parts: u32, count: u32) {
+fn add(from: &Array<f32>, to: &mut Array<f32>, parts: u32, count: u32, #[comptime] _sources: u64) {
     if ABSOLUTE_POS < count as usize {
         let mut sum = 0.0f32;
         for part in 0..parts {
