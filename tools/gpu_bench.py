@@ -14,6 +14,7 @@ import json
 import pathlib
 import platform
 import subprocess
+import sys
 import threading
 import time
 
@@ -296,6 +297,23 @@ def shortrun_times(args, preset, batches, steps, objective=0):
     return json.loads(done.stdout) | {"peak_gib": peak}
 
 
+def said(*command):
+    """What a command prints; None if it cannot be run."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def driver():
+    return said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+
+
+def commit():
+    """Of the working folder: build shortrun from it."""
+    return said("git", "rev-parse", "--short", "HEAD")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shortrun", default="target/release/shortrun")
@@ -317,7 +335,9 @@ def main():
     presets = args.presets.split(",")
     device = torch.cuda.get_device_name(0) if CUDA else platform.processor() or platform.machine()
     out = args.out or pathlib.Path("benches/results") / f"{device.replace(' ', '-')}.json"
-    result = {"device": device, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"),
+    result = {"device": device, "driver": driver(), "cuda": torch.version.cuda,
+              "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"), "commit": commit(),
+              "command": " ".join(["python3", *sys.argv]),
               "shortrun": [], "pytorch": [], "objective": []}
 
     def keep():
