@@ -5,8 +5,6 @@ mod adam;
 #[cfg(any(feature = "cuda", feature = "portable"))]
 mod copy;
 pub mod cpu;
-#[cfg(any(feature = "cuda", feature = "portable"))]
-mod cubes;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 #[cfg(any(feature = "cuda", feature = "portable"))]

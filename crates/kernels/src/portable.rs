@@ -7,6 +7,7 @@
 //! [`Operands`]). `docs/VULKAN.md` has the measurements.
 
 mod conv;
+mod cubes;
 mod gelu;
 mod image;
 mod latents;

@@ -2,11 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::{
-    sum::over_cube,
-    tile::THREADS,
-    values::{Values, cubes},
-};
+use super::{cubes::cubes, sum::over_cube, tile::THREADS, values::Values};
 use crate::Observed;
 
 /// A batch of images at the end of the way down.

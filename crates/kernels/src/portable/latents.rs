@@ -3,7 +3,7 @@
 
 use cubecl::prelude::*;
 
-use super::values::{Values, cubes};
+use super::{cubes::cubes, values::Values};
 use crate::{noise::normal, shape::Scale};
 
 const THREADS: usize = 256;

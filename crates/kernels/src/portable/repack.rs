@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::values::{Values, cubes};
+use super::{cubes::cubes, values::Values};
 
 const THREADS: usize = 256;
 

@@ -2,8 +2,6 @@
 
 use cubecl::{prelude::*, server::Handle};
 
-pub(super) use crate::cubes::cubes;
-
 /// An array on the device and its length.
 #[derive(Clone, Debug)]
 pub(super) struct Values {

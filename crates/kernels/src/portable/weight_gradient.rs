@@ -6,9 +6,10 @@ use half::{bf16, f16};
 
 use super::{
     conv::{chunks, parts},
+    cubes::cubes,
     sum::over_cube,
     tile::{self, Operands, THREADS, Tile},
-    values::{Values, cubes},
+    values::Values,
 };
 
 /// The maps on either side, beside their channels.
