@@ -31,7 +31,7 @@ pub struct State {
     /// Updates not taken since the last one that was.
     pub skipped_in_a_row: u64,
     /// What the step sizes of the settings are multiplied by (every eta): 1, or less for a while
-    /// after chains diverged.
+    /// after chains diverged. The learning rate is multiplied by its square.
     pub step_factor: f64,
     /// The step size as tuned so far, if it is tuned.
     #[serde(default)]

@@ -58,8 +58,8 @@ pub struct LangevinConfig {
     pub follow_sigma: bool,
     /// Whether chains go on from where the image's last chain ended instead of starting afresh.
     pub persistent: bool,
-    /// The share of diverged chains from which on an update is not taken. Below it, only the
-    /// diverged chains are left out.
+    /// The share of diverged chains above which an update is not taken. Up to it, only the diverged
+    /// chains are left out. Either way steps and learning are slower for a while.
     pub max_diverged: f64,
 }
 

@@ -20,7 +20,7 @@ pub struct Learned {
     pub skipped: Option<Skip>,
     /// Sigma at this iteration.
     pub sigma: f64,
-    /// The learning rate at this iteration.
+    /// The learning rate at this iteration, lowered for a while if chains diverged.
     pub learning_rate: f64,
     /// The step sizes of this iteration's chains, if there were any.
     pub step_sizes: Option<StepSizes>,
@@ -121,9 +121,9 @@ impl Skip {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Diverged(_) => {
-                "Each time the step size is lowered for a while; if it goes on, lower the learning \
-                 rate (--set learning_rate=…) or the step size (--set langevin.step_size.eta=…), or \
-                 keep sigma higher (--set sigma=…)."
+                "Each time step size and learning rate are lowered for a while; if it goes on, lower the \
+                 learning rate (--set learning_rate=…) or the step size (--set \
+                 langevin.step_size.eta=…), or keep sigma higher (--set sigma=…)."
             }
             Self::Loss { .. } | Self::Gradient => {
                 "Lower the learning rate (--set learning_rate=…)."

@@ -6,6 +6,7 @@
 //! be resumed bit-exactly.
 
 mod adam;
+mod back_off;
 mod checkpoint;
 mod clock;
 mod config;

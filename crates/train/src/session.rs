@@ -12,7 +12,7 @@ use shortrun_eval::{Grid, host, mean_image_mse};
 
 use crate::{
     Checkpoint, Evaluation, Learned, Method, Metrics, MetricsLog, Parameters, Progress, Record,
-    RunFolder, Skip, State, TrainConfig, TrainError, clock::Clock, folder::write_atomically,
+    RunFolder, State, TrainConfig, TrainError, back_off, clock::Clock, folder::write_atomically,
     memory::peak_memory_mib,
 };
 
@@ -20,12 +20,6 @@ use crate::{
 const COLUMNS: usize = 8;
 /// A number that does not depend on how many are drawn.
 const SAMPLES_AT_ONCE: usize = 50;
-
-/// A chain that diverged once will do so again while the weights stay as they are, and they stay
-/// while updates are skipped: so each skip lowers eta by this factor, and the updates after it
-/// bring it back.
-const BACK_OFF: f64 = 0.8;
-const RECOVERY: f64 = 1.02;
 
 /// A request to stop after the present iteration, from a signal handler or another thread.
 pub type Stop = AtomicBool;
@@ -268,17 +262,16 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             progress.learned(&metrics);
             log.write(&Record::Train(metrics))?;
         }
+        self.state.step_factor = back_off::next(
+            self.state.step_factor,
+            &learned,
+            self.config.langevin.max_diverged,
+        );
         match &learned.skipped {
-            None => {
-                self.state.skipped_in_a_row = 0;
-                self.state.step_factor = (self.state.step_factor * RECOVERY).min(1.0);
-            }
+            None => self.state.skipped_in_a_row = 0,
             Some(skip) => {
                 self.state.skipped += 1;
                 self.state.skipped_in_a_row += 1;
-                if matches!(skip, Skip::Diverged(_)) {
-                    self.state.step_factor *= BACK_OFF;
-                }
                 progress.say(&format!(
                     "iteration {}: update skipped, {}. {}",
                     self.state.iteration,

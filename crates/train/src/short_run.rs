@@ -10,7 +10,8 @@ use shortrun_model::{Generator, Learnable, Observation};
 
 use crate::{
     Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Parameters, Samples, Skip,
-    State, TrainConfig, TrainError, Tuned, Tuning, WeightGradients, tuning::Tuner,
+    State, TrainConfig, TrainError, Tuned, Tuning, WeightGradients, back_off::rate_factor,
+    tuning::Tuner,
 };
 
 const CHAINS: &str = "chains.bin";
@@ -180,10 +181,8 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
         measure: bool,
     ) -> Result<Learned, TrainError> {
         let iteration = state.iteration;
-        let (sigma, rate) = (
-            self.config.sigma.at(iteration),
-            self.config.learning_rate.at(iteration),
-        );
+        let sigma = self.config.sigma.at(iteration);
+        let rate = self.config.learning_rate.at(iteration) * rate_factor(state.step_factor);
         let step_sizes = state.step_sizes(&self.config, iteration);
         let observation = Observation::new(images, sigma)?;
         let run = self.infer(iteration, &observation, places, &step_sizes, measure)?;

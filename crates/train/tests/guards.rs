@@ -84,7 +84,7 @@ fn step_factor(path: &Path) -> f64 {
 }
 
 #[test]
-fn each_divergence_lowers_the_step_and_each_update_brings_some_of_it_back() {
+fn each_divergence_lowers_step_and_learning_rate_and_each_update_brings_some_of_them_back() {
     let (mut config, data, dir) = (config(), data(), tempfile::tempdir().unwrap());
     config.sigma = Sigma::Constant(0.3);
     config.iterations = 2;
@@ -112,7 +112,12 @@ fn each_divergence_lowers_the_step_and_each_update_brings_some_of_it_back() {
     let mut used = Vec::new();
     for record in records(dir.path()) {
         if let Record::Train(metrics) = record {
-            used.push(metrics.eta[0] / 0.05);
+            let eta = metrics.eta[0] / 0.05;
+            used.push(eta);
+            // Eta was set 60 times as large in three iterations; what is left is the factor.
+            let factor = if eta > 1.0 { eta / 60.0 } else { eta };
+            let rate = config.learning_rate.at(metrics.iteration - 1) * factor.powi(2);
+            assert!((metrics.learning_rate / rate - 1.0).abs() < 1e-9);
             skipped.extend(metrics.skipped.map(|_| metrics.iteration));
         }
     }
