@@ -1,4 +1,5 @@
-//! Back-off after chains diverged: shorter steps and slower learning, for a while.
+//! Back-off after chains diverged: shorter steps and slower learning for a while; weights of before if
+//! that does not help.
 
 use crate::Learned;
 
@@ -31,6 +32,24 @@ pub(crate) fn next(step_factor: f64, learned: &Learned, max_diverged: f64) -> f6
 /// to the drift s = eta² / 2.
 pub(crate) fn rate_factor(step_factor: f64) -> f64 {
     step_factor.powi(2)
+}
+
+/// Iterations between weights that are kept to go back to.
+const KEEP_EVERY: u64 = 100;
+/// Steps that had to be shortened beyond this are not to blame: the weights are.
+const ASTRAY: f64 = 0.5;
+/// What step sizes are multiplied by after going back.
+pub(crate) const AFTER_GOING_BACK: f64 = 0.7;
+
+/// Whether the weights after an iteration are worth keeping: chains have been stable for a while.
+pub(crate) fn all_is_well(iteration: u64, step_factor: f64) -> bool {
+    iteration.is_multiple_of(KEEP_EVERY) && step_factor == 1.0
+}
+
+/// Whether to go back to weights of before. A generator that learns from chains with short steps
+/// adapts to them: it gets steeper until they diverge as well, and seldom comes back by itself.
+pub(crate) fn is_astray(step_factor: f64) -> bool {
+    step_factor < ASTRAY
 }
 
 #[cfg(test)]

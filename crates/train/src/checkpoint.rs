@@ -289,6 +289,11 @@ impl Checkpoint {
         &self.path
     }
 
+    /// Whether it has a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
     /// The bytes of one of its files.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod checkpoint;
 mod clock;
 mod config;
 mod error;
+mod fallback;
 mod folder;
 mod invocation;
 mod learned;

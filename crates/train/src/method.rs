@@ -79,6 +79,17 @@ pub trait Method<B: Backend> {
         measure: bool,
     ) -> Result<Learned, TrainError>;
 
+    /// Keeps the weights after an iteration at which all was well, to [go back](Self::go_back) to.
+    /// Methods whose chains cannot diverge, as by default, have no need of it.
+    fn keep_weights(&mut self, iteration: u64) {
+        let _ = iteration;
+    }
+
+    /// Takes up weights that were kept, if any were; gives the iteration they are of.
+    fn go_back(&mut self) -> Option<u64> {
+        None
+    }
+
     /// The first `count` of `images` beside what the model makes of them.
     ///
     /// # Errors
@@ -176,6 +187,14 @@ impl<B: Backend, M: Method<B> + ?Sized> Method<B> for Box<M> {
         measure: bool,
     ) -> Result<Learned, TrainError> {
         (**self).learn(state, images, places, measure)
+    }
+
+    fn keep_weights(&mut self, iteration: u64) {
+        (**self).keep_weights(iteration);
+    }
+
+    fn go_back(&mut self) -> Option<u64> {
+        (**self).go_back()
     }
 
     fn reconstruct(

@@ -11,7 +11,7 @@ use shortrun_model::{Generator, Learnable, Observation};
 use crate::{
     Checkpoint, CheckpointFile, Learned, Measured, Method, Optimised, Parameters, Samples, Skip,
     State, TrainConfig, TrainError, Tuned, Tuning, WeightGradients, back_off::rate_factor,
-    tuning::Tuner,
+    fallback::Fallback, tuning::Tuner,
 };
 
 const CHAINS: &str = "chains.bin";
@@ -19,6 +19,7 @@ const CHAINS: &str = "chains.bin";
 /// A generator that learns from latents inferred by short chains, with its optimiser.
 pub struct ShortRunMethod<B: Backend, G: Learnable<B>> {
     generator: Optimised<B, G>,
+    fallback: Fallback<G>,
     /// The chains of every training image, if they persist.
     persistent: Option<PersistentChains>,
     config: TrainConfig,
@@ -38,6 +39,7 @@ impl<B: Backend, G: Learnable<B>> ShortRunMethod<B, G> {
         let persistent = config.langevin.persistent;
         Self {
             generator: Optimised::new("generator", generator, &config.adam),
+            fallback: Fallback::new(),
             persistent: persistent.then(|| PersistentChains::new(images, layers.dim())),
             config: config.clone(),
             layers,
@@ -250,6 +252,17 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
         Ok(learned)
     }
 
+    fn keep_weights(&mut self, iteration: u64) {
+        self.fallback.keep(iteration, &self.generator.module);
+    }
+
+    fn go_back(&mut self) -> Option<u64> {
+        // Adam's moments stay: long gradients have made it cautious.
+        let (iteration, module) = self.fallback.go_back()?;
+        self.generator.module = module;
+        Some(iteration)
+    }
+
     fn reconstruct(
         &self,
         state: &State,
@@ -291,6 +304,7 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
 
     fn save(&self) -> Result<Vec<CheckpointFile>, TrainError> {
         let mut files = self.generator.save()?;
+        files.extend(self.fallback.save()?);
         let chains = self.persistent.as_ref();
         files.extend(chains.map(|chains| CheckpointFile::new(CHAINS, chains.to_bytes())));
         Ok(files)
@@ -298,6 +312,8 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         self.generator.load(checkpoint, &self.device)?;
+        let like = &self.generator.module;
+        self.fallback.load(checkpoint, like, &self.device)?;
         if let Some(chains) = &mut self.persistent {
             let expected = chains.dims();
             *chains = PersistentChains::from_bytes(&checkpoint.bytes(CHAINS)?)

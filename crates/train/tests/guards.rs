@@ -128,6 +128,32 @@ fn each_divergence_lowers_step_and_learning_rate_and_each_update_brings_some_of_
     }
 }
 
+#[test]
+fn chains_that_diverge_with_half_their_steps_bring_back_weights_of_before() {
+    let (mut config, data) = (config(), data());
+    config.sigma = Sigma::Constant(0.3);
+    config.max_skipped = 10;
+    config.checkpoint.every = 1000;
+    config.iterations = 100;
+    let before = tempfile::tempdir().unwrap();
+    start(&config, &data, before.path()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    config.iterations = 230;
+    start(&config, &data, dir.path()).unwrap();
+    let now = weights(dir.path());
+    assert_ne!(now, weights(before.path()));
+    // 0.8³ is more than half, 0.8⁴ is less. What is gone back to came with the checkpoint.
+    config.langevin.step_size = eta(3.0);
+    config.iterations = 233;
+    resume(&config, &data, dir.path()).unwrap();
+    assert_eq!(weights(dir.path()), now);
+    config.iterations = 234;
+    resume(&config, &data, dir.path()).unwrap();
+    // Of 100 and not of 200, where all was well too.
+    assert_eq!(weights(dir.path()), weights(before.path()));
+    assert_eq!(step_factor(dir.path()), 0.7);
+}
+
 /// `g(e) = e W`, with something wrong.
 #[derive(Module, Debug)]
 struct Faulty<B: Backend> {
