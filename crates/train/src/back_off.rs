@@ -1,7 +1,7 @@
 //! Back-off after chains diverged: shorter steps and slower learning for a while; weights of before if
 //! that does not help.
 
-use crate::Learned;
+use crate::{Learned, State};
 
 /// What eta is multiplied by when as many chains diverged as are allowed, or more.
 const BACK_OFF: f64 = 0.8;
@@ -38,18 +38,22 @@ pub(crate) fn rate_factor(step_factor: f64) -> f64 {
 const KEEP_EVERY: u64 = 100;
 /// Steps that had to be shortened beyond this are not to blame: the weights are.
 const ASTRAY: f64 = 0.5;
+/// So they are after so many updates in a row that could not be taken, for whatever reason.
+const ASTRAY_SKIPPED: u64 = 4;
 /// What step sizes are multiplied by after going back.
 pub(crate) const AFTER_GOING_BACK: f64 = 0.7;
 
-/// Whether the weights after an iteration are worth keeping: chains have been stable for a while.
-pub(crate) fn all_is_well(iteration: u64, step_factor: f64) -> bool {
-    iteration.is_multiple_of(KEEP_EVERY) && step_factor == 1.0
+/// Whether weights are worth keeping: chains have been stable for a while.
+pub(crate) fn all_is_well(state: &State) -> bool {
+    state.iteration.is_multiple_of(KEEP_EVERY)
+        && state.step_factor == 1.0
+        && state.skipped_in_a_row == 0
 }
 
 /// Whether to go back to weights of before. A generator that learns from chains with short steps
 /// adapts to them: it gets steeper until they diverge as well, and seldom comes back by itself.
-pub(crate) fn is_astray(step_factor: f64) -> bool {
-    step_factor < ASTRAY
+pub(crate) fn is_astray(state: &State) -> bool {
+    state.step_factor < ASTRAY || state.skipped_in_a_row >= ASTRAY_SKIPPED
 }
 
 #[cfg(test)]
@@ -90,5 +94,27 @@ mod tests {
         assert_eq!(next(0.5, &learned(0.0, None), 0.1), 0.5 * RECOVERY);
         assert_eq!(next(0.99, &learned(0.0, None), 0.1), 1.0);
         assert_eq!(next(0.5, &learned(0.0, Some(Skip::Gradient)), 0.1), 0.5);
+    }
+
+    #[test]
+    fn weights_are_kept_when_all_is_well_and_gone_back_to_when_they_are_to_blame() {
+        let state = |iteration, step_factor, skipped_in_a_row| State {
+            iteration,
+            step_factor,
+            skipped_in_a_row,
+            ..State::new("", 1)
+        };
+        assert!(all_is_well(&state(300, 1.0, 0)));
+        for state in [
+            state(301, 1.0, 0),
+            state(300, 0.99, 0),
+            state(300, 1.0, 1),
+            state(300, 0.6, 3),
+        ] {
+            assert!(!all_is_well(&state) && !is_astray(&state));
+        }
+        assert!(is_astray(&state(1, 0.49, 0)));
+        // Gradients that are no numbers lower no step size.
+        assert!(is_astray(&state(1, 1.0, 4)));
     }
 }

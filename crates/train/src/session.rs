@@ -262,7 +262,6 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             progress.learned(&metrics);
             log.write(&Record::Train(metrics))?;
         }
-        self.back_off(&learned, progress);
         match &learned.skipped {
             None => self.state.skipped_in_a_row = 0,
             Some(skip) => {
@@ -276,24 +275,24 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
                 ));
             }
         }
+        self.back_off(&learned, progress);
         Ok(learned)
     }
 
-    /// Shorter steps if chains diverged, and weights of before if that does not help.
+    /// Shorter steps if chains diverged, and weights of before where that does not help.
     fn back_off(&mut self, learned: &Learned, progress: &Progress) {
-        let (iteration, allowed) = (self.state.iteration, self.config.langevin.max_diverged);
-        let factor = back_off::next(self.state.step_factor, learned, allowed);
-        self.state.step_factor = factor;
-        if back_off::all_is_well(iteration, factor) {
-            self.method.keep_weights(iteration);
-        } else if back_off::is_astray(factor)
+        let allowed = self.config.langevin.max_diverged;
+        self.state.step_factor = back_off::next(self.state.step_factor, learned, allowed);
+        if back_off::all_is_well(&self.state) {
+            self.method.keep_weights(self.state.iteration);
+        } else if back_off::is_astray(&self.state)
             && let Some(before) = self.method.go_back()
         {
-            self.state.step_factor = back_off::AFTER_GOING_BACK;
             progress.say(&format!(
-                "iteration {iteration}: chains diverge even with eta at {factor:.2} of what it was; \
-                 going on with the weights of iteration {before}"
+                "iteration {}: learning went astray; going on with the weights of iteration {before}",
+                self.state.iteration
             ));
+            self.state.step_factor = back_off::AFTER_GOING_BACK;
         }
     }
 
