@@ -7,53 +7,67 @@ use crate::{Learned, State};
 const BACK_OFF: f64 = 0.8;
 /// What it is multiplied by after an update without any.
 const RECOVERY: f64 = 1.02;
+/// What it is multiplied by at least: chains that diverge even so have another fault.
+const LEAST: f64 = 1e-3;
+/// How much of the difference to its usual value is made up in an iteration.
+const HABIT: f64 = 0.01;
+/// Iterations between weights that are kept to go back to.
+const KEEP_EVERY: u64 = 100;
+/// Of the usual factor: above, chains are as stable as usual.
+const STABLE: f64 = 0.95;
+/// Of the usual factor: steps that had to be shortened beyond this are not to blame, the weights are.
+const ASTRAY: f64 = 0.5;
+/// So they are after so many updates in a row that could not be taken, for whatever reason.
+const ASTRAY_SKIPPED: u64 = 4;
+/// Of the usual factor: what steps are shortened to after going back.
+const AFTER_GOING_BACK: f64 = 0.7;
 
-/// What the step sizes are multiplied by (every eta) after an iteration, given what they were in it.
+/// The factors of step sizes after an iteration that was counted already.
 ///
 /// A chain that diverged once will do so again while the weights stay as they are, and the first few
 /// are soon followed by many: so a few lower eta as well, in proportion, and updates without any
 /// bring it back. (Lowered by skipped updates alone, it comes too late: the chains that swing before
 /// they diverge make gradients that are many times as long as usual.)
-pub(crate) fn next(step_factor: f64, learned: &Learned, max_diverged: f64) -> f64 {
+pub(crate) fn update(state: &mut State, learned: &Learned, max_diverged: f64) {
     if learned.diverged > 0.0 {
         let part = (learned.diverged / max_diverged).min(1.0);
-        step_factor * BACK_OFF.powf(part)
+        state.step_factor = (state.step_factor * BACK_OFF.powf(part)).max(LEAST);
     } else if learned.skipped.is_none() {
-        (step_factor * RECOVERY).min(1.0)
-    } else {
-        step_factor
+        state.step_factor = (state.step_factor * RECOVERY).min(1.0);
     }
+    state.usual_step_factor += HABIT * (state.step_factor - state.usual_step_factor);
 }
 
-/// What the learning rate is multiplied by while step sizes are.
+/// What the learning rate is multiplied by.
 ///
-/// Chains with shorter steps than they should have end short of the posterior, and a generator that
+/// Chains with shorter steps than the generator is used to end short of the posterior, and one that
 /// learns from such latents becomes steeper still. So it learns in proportion to how far they get:
-/// to the drift s = eta² / 2.
-pub(crate) fn rate_factor(step_factor: f64) -> f64 {
-    step_factor.powi(2)
+/// to the drift s = eta² / 2. (Used to, not set to: a setting that is too large for good should
+/// not slow learning for good.)
+pub(crate) fn rate_factor(state: &State) -> f64 {
+    relative(state).min(1.0).powi(2)
 }
 
-/// Iterations between weights that are kept to go back to.
-const KEEP_EVERY: u64 = 100;
-/// Steps that had to be shortened beyond this are not to blame: the weights are.
-const ASTRAY: f64 = 0.5;
-/// So they are after so many updates in a row that could not be taken, for whatever reason.
-const ASTRAY_SKIPPED: u64 = 4;
-/// What step sizes are multiplied by after going back.
-pub(crate) const AFTER_GOING_BACK: f64 = 0.7;
-
-/// Whether weights are worth keeping: chains have been stable for a while.
+/// Whether weights are worth keeping: chains have been as stable as usual for a while.
 pub(crate) fn all_is_well(state: &State) -> bool {
     state.iteration.is_multiple_of(KEEP_EVERY)
-        && state.step_factor == 1.0
+        && relative(state) >= STABLE
         && state.skipped_in_a_row == 0
 }
 
 /// Whether to go back to weights of before. A generator that learns from chains with short steps
 /// adapts to them: it gets steeper until they diverge as well, and seldom comes back by itself.
 pub(crate) fn is_astray(state: &State) -> bool {
-    state.step_factor < ASTRAY || state.skipped_in_a_row >= ASTRAY_SKIPPED
+    relative(state) < ASTRAY || state.skipped_in_a_row >= ASTRAY_SKIPPED
+}
+
+/// The factor of step sizes with the weights gone back to.
+pub(crate) fn after_going_back(state: &State) -> f64 {
+    AFTER_GOING_BACK * state.usual_step_factor
+}
+
+fn relative(state: &State) -> f64 {
+    state.step_factor / state.usual_step_factor
 }
 
 #[cfg(test)]
@@ -63,12 +77,23 @@ mod tests {
     use super::*;
     use crate::Skip;
 
-    fn learned(diverged: f64, skipped: Option<Skip>) -> Learned {
-        Learned {
+    fn state(step_factor: f64) -> State {
+        State {
+            step_factor,
+            ..State::new("", 1)
+        }
+    }
+
+    /// The factor after an iteration that began with this one.
+    fn after(step_factor: f64, diverged: f64, skipped: Option<Skip>, allowed: f64) -> f64 {
+        let mut state = state(step_factor);
+        let learned = Learned {
             diverged,
             skipped,
             ..Learned::new(0.3, 1e-3)
-        }
+        };
+        update(&mut state, &learned, allowed);
+        state.step_factor
     }
 
     #[test]
@@ -79,42 +104,65 @@ mod tests {
             lowest: 0.0,
             last: f64::NAN,
         };
-        let after = |share, skipped| next(0.5, &learned(share, skipped), 0.1);
-        assert_eq!(after(1.0, Some(Skip::Diverged(all))), 0.5 * BACK_OFF);
-        assert_eq!(after(0.1, None), 0.5 * BACK_OFF);
+        let skip = Some(Skip::Diverged(all));
+        assert_eq!(after(0.5, 1.0, skip, 0.1), 0.5 * BACK_OFF);
+        assert_eq!(after(0.5, 0.1, None, 0.1), 0.5 * BACK_OFF);
         // Two updates with half as many come to the same.
-        let twice = next(after(0.05, None), &learned(0.05, None), 0.1);
+        let twice = after(after(0.5, 0.05, None, 0.1), 0.05, None, 0.1);
         assert!((twice - 0.5 * BACK_OFF).abs() < 1e-15);
+        assert_eq!(after(LEAST, 0.05, None, 0.1), LEAST);
         // None may diverge: then every one is one too many.
-        assert_eq!(next(0.5, &learned(0.01, None), 0.0), 0.5 * BACK_OFF);
+        assert_eq!(after(0.5, 0.01, None, 0.0), 0.5 * BACK_OFF);
     }
 
     #[test]
     fn only_updates_without_divergence_bring_steps_back() {
-        assert_eq!(next(0.5, &learned(0.0, None), 0.1), 0.5 * RECOVERY);
-        assert_eq!(next(0.99, &learned(0.0, None), 0.1), 1.0);
-        assert_eq!(next(0.5, &learned(0.0, Some(Skip::Gradient)), 0.1), 0.5);
+        assert_eq!(after(0.5, 0.0, None, 0.1), 0.5 * RECOVERY);
+        assert_eq!(after(0.99, 0.0, None, 0.1), 1.0);
+        assert_eq!(after(0.5, 0.0, Some(Skip::Gradient), 0.1), 0.5);
+    }
+
+    #[test]
+    fn learning_slows_with_a_fall_of_the_steps_and_not_with_small_steps() {
+        assert_eq!(rate_factor(&state(1.0)), 1.0);
+        assert_eq!(rate_factor(&state(0.5)), 0.25);
+        // Eta was set ten times as large as chains bear: a twentieth of them diverges whenever it
+        // passes a tenth of that.
+        let mut state = state(1.0);
+        let mut rates = Vec::new();
+        for _ in 0..3_000 {
+            let diverged = if state.step_factor > 0.1 { 0.05 } else { 0.0 };
+            let learned = Learned {
+                diverged,
+                ..Learned::new(0.3, 1e-3)
+            };
+            update(&mut state, &learned, 0.1);
+            rates.push(rate_factor(&state));
+        }
+        assert!(rates[20] < 0.1 && rates[2_000..].iter().all(|rate| *rate > 0.8));
+        assert!(state.step_factor < 0.11 && !is_astray(&state));
     }
 
     #[test]
     fn weights_are_kept_when_all_is_well_and_gone_back_to_when_they_are_to_blame() {
-        let state = |iteration, step_factor, skipped_in_a_row| State {
+        let state = |iteration, step_factor, usual_step_factor, skipped_in_a_row| State {
             iteration,
-            step_factor,
+            usual_step_factor,
             skipped_in_a_row,
-            ..State::new("", 1)
+            ..state(step_factor)
         };
-        assert!(all_is_well(&state(300, 1.0, 0)));
+        assert!(all_is_well(&state(300, 1.0, 1.0, 0)));
+        assert!(all_is_well(&state(300, 0.2, 0.2, 0)));
         for state in [
-            state(301, 1.0, 0),
-            state(300, 0.99, 0),
-            state(300, 1.0, 1),
-            state(300, 0.6, 3),
+            state(301, 1.0, 1.0, 0),
+            state(300, 0.9, 1.0, 0),
+            state(300, 1.0, 1.0, 1),
+            state(300, 0.6, 1.0, 3),
         ] {
             assert!(!all_is_well(&state) && !is_astray(&state));
         }
-        assert!(is_astray(&state(1, 0.49, 0)));
+        assert!(is_astray(&state(1, 0.49, 1.0, 0)));
         // Gradients that are no numbers lower no step size.
-        assert!(is_astray(&state(1, 1.0, 4)));
+        assert!(is_astray(&state(1, 1.0, 1.0, 4)));
     }
 }

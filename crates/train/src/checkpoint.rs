@@ -31,8 +31,12 @@ pub struct State {
     /// Updates not taken since the last one that was.
     pub skipped_in_a_row: u64,
     /// What the step sizes of the settings are multiplied by (every eta): 1, or less for a while
-    /// after chains diverged. The learning rate is multiplied by its square.
+    /// after chains diverged.
     pub step_factor: f64,
+    /// Its running mean. The learning rate is multiplied by the square of their quotient if that is
+    /// below 1.
+    #[serde(default = "one")]
+    pub usual_step_factor: f64,
     /// The step size as tuned so far, if it is tuned.
     #[serde(default)]
     pub tuned: Option<Tuned>,
@@ -44,6 +48,10 @@ pub struct State {
     pub images: usize,
 }
 
+fn one() -> f64 {
+    1.0
+}
+
 impl State {
     /// A run of these images that has not begun.
     pub fn new(data: &str, images: usize) -> Self {
@@ -52,6 +60,7 @@ impl State {
             skipped: 0,
             skipped_in_a_row: 0,
             step_factor: 1.0,
+            usual_step_factor: one(),
             tuned: None,
             best: None,
             data: data.to_owned(),

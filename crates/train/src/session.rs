@@ -282,7 +282,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
     /// Shorter steps if chains diverged, and weights of before where that does not help.
     fn back_off(&mut self, learned: &Learned, progress: &Progress) {
         let allowed = self.config.langevin.max_diverged;
-        self.state.step_factor = back_off::next(self.state.step_factor, learned, allowed);
+        back_off::update(&mut self.state, learned, allowed);
         if back_off::all_is_well(&self.state) {
             self.method.keep_weights(self.state.iteration);
         } else if back_off::is_astray(&self.state)
@@ -292,7 +292,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
                 "iteration {}: learning went astray; going on with the weights of iteration {before}",
                 self.state.iteration
             ));
-            self.state.step_factor = back_off::AFTER_GOING_BACK;
+            self.state.step_factor = back_off::after_going_back(&self.state);
         }
     }
 

@@ -184,7 +184,7 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
     ) -> Result<Learned, TrainError> {
         let iteration = state.iteration;
         let sigma = self.config.sigma.at(iteration);
-        let rate = self.config.learning_rate.at(iteration) * rate_factor(state.step_factor);
+        let rate = self.config.learning_rate.at(iteration) * rate_factor(state);
         let step_sizes = state.step_sizes(&self.config, iteration);
         let observation = Observation::new(images, sigma)?;
         let run = self.infer(iteration, &observation, places, &step_sizes, measure)?;

@@ -90,20 +90,23 @@ fn each_divergence_lowers_step_and_learning_rate_and_each_update_brings_some_of_
     config.iterations = 2;
     start(&config, &data, dir.path()).unwrap();
     assert_eq!(step_factor(dir.path()), 1.0);
-    let mut expected: Vec<f64> = vec![1.0; 2];
-    let mut factor = 1.0;
+    // Eta and learning rate, in parts of what they are without any.
+    let mut expected: Vec<(f64, f64)> = vec![(1.0, 1.0); 2];
+    let (mut factor, mut usual) = (1.0, 1.0);
     // Every change of the step size is a checkpoint, and a resumption from it.
     for (size, iterations) in [(3.0, 2), (0.05, 3), (3.0, 1), (0.05, 40)] {
         config.langevin.step_size = eta(size);
         config.iterations += iterations;
         resume(&config, &data, dir.path()).unwrap();
         for _ in 0..iterations {
-            expected.push(size / 0.05 * factor);
+            let rate = f64::min(factor / usual, 1.0).powi(2);
+            expected.push((size / 0.05 * factor, rate));
             factor = if size > 1.0 {
                 factor * 0.8
             } else {
                 f64::min(factor * 1.02, 1.0)
             };
+            usual += 0.01 * (factor - usual);
         }
         assert_eq!(step_factor(dir.path()), factor, "after {size}");
     }
@@ -112,19 +115,16 @@ fn each_divergence_lowers_step_and_learning_rate_and_each_update_brings_some_of_
     let mut used = Vec::new();
     for record in records(dir.path()) {
         if let Record::Train(metrics) = record {
-            let eta = metrics.eta[0] / 0.05;
-            used.push(eta);
-            // Eta was set 60 times as large in three iterations; what is left is the factor.
-            let factor = if eta > 1.0 { eta / 60.0 } else { eta };
-            let rate = config.learning_rate.at(metrics.iteration - 1) * factor.powi(2);
-            assert!((metrics.learning_rate / rate - 1.0).abs() < 1e-9);
+            let set = config.learning_rate.at(metrics.iteration - 1);
+            used.push((metrics.eta[0] / 0.05, metrics.learning_rate / set));
             skipped.extend(metrics.skipped.map(|_| metrics.iteration));
         }
     }
     assert_eq!(skipped, [3, 4, 8]);
     assert_eq!(used.len(), expected.len());
     for (used, expected) in used.iter().zip(&expected) {
-        assert!((used / expected - 1.0).abs() < 1e-9, "{used} {expected}");
+        let off = (used.0 / expected.0 - 1.0).abs() + (used.1 / expected.1 - 1.0).abs();
+        assert!(off < 1e-9, "{used:?} {expected:?}");
     }
 }
 
@@ -151,7 +151,9 @@ fn chains_that_diverge_with_half_their_steps_bring_back_weights_of_before() {
     resume(&config, &data, dir.path()).unwrap();
     // Of 100 and not of 200, where all was well too.
     assert_eq!(weights(dir.path()), weights(before.path()));
-    assert_eq!(step_factor(dir.path()), 0.7);
+    // A running mean over 100 updates has hardly noticed.
+    let found = step_factor(dir.path());
+    assert!((found - 0.7).abs() < 0.02, "{found}");
 }
 
 /// `g(e) = e W`, with something wrong.
