@@ -50,7 +50,8 @@ pub(crate) fn rate_factor(state: &State) -> f64 {
 
 /// Whether weights are worth keeping: chains have been as stable as usual for a while.
 pub(crate) fn all_is_well(state: &State) -> bool {
-    state.iteration.is_multiple_of(KEEP_EVERY)
+    state.iteration > 0
+        && state.iteration.is_multiple_of(KEEP_EVERY)
         && relative(state) >= STABLE
         && state.skipped_in_a_row == 0
 }
@@ -154,6 +155,7 @@ mod tests {
         assert!(all_is_well(&state(300, 1.0, 1.0, 0)));
         assert!(all_is_well(&state(300, 0.2, 0.2, 0)));
         for state in [
+            state(0, 1.0, 1.0, 0),
             state(301, 1.0, 1.0, 0),
             state(300, 0.9, 1.0, 0),
             state(300, 1.0, 1.0, 1),

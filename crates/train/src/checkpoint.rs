@@ -48,6 +48,7 @@ pub struct State {
     pub images: usize,
 }
 
+/// Of a run from before there was a running mean.
 fn one() -> f64 {
     1.0
 }
@@ -60,7 +61,7 @@ impl State {
             skipped: 0,
             skipped_in_a_row: 0,
             step_factor: 1.0,
-            usual_step_factor: one(),
+            usual_step_factor: 1.0,
             tuned: None,
             best: None,
             data: data.to_owned(),

@@ -5,55 +5,51 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Checkpoint, CheckpointFile, TrainError};
 
-const ITERATIONS: &str = "fallback.json";
-const OLDER: &str = "fallback.older";
-const NEWER: &str = "fallback.newer";
+const KEPT: &str = "fallback.kept.json";
+/// Of how many iterations weights are kept.
+const MOST: usize = 2;
 
-/// The weights of two iterations at which all was well. It is the older that are gone back to: the
-/// newer may be on the way already to what went wrong.
+/// The weights of the last two iterations at which all was well. It is the older that are gone back
+/// to: the newer may be on the way already to what went wrong.
 pub(crate) struct Fallback<M> {
-    kept: Option<Kept<M>>,
+    kept: Vec<(u64, M)>,
+    /// Whether they were gone back to and nothing was kept since. If they are no better, the weights
+    /// are not to blame.
+    spent: bool,
 }
 
-struct Kept<M> {
-    iterations: Iterations,
-    older: M,
-    newer: M,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Iterations {
-    older: u64,
-    newer: u64,
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The older first.
+    iterations: Vec<u64>,
+    spent: bool,
 }
 
 impl<M: Clone> Fallback<M> {
     pub(crate) fn new() -> Self {
-        Self { kept: None }
+        Self {
+            kept: Vec::new(),
+            spent: false,
+        }
     }
 
     /// Keeps the weights after an iteration, and those kept last.
     pub(crate) fn keep(&mut self, iteration: u64, module: &M) {
-        let (before, older) = match self.kept.take() {
-            Some(kept) => (kept.iterations.newer, kept.newer),
-            None => (iteration, module.clone()),
-        };
-        self.kept = Some(Kept {
-            iterations: Iterations {
-                older: before,
-                newer: iteration,
-            },
-            older,
-            newer: module.clone(),
-        });
+        if self.kept.len() == MOST {
+            self.kept.remove(0);
+        }
+        self.kept.push((iteration, module.clone()));
+        self.spent = false;
     }
 
-    /// The older weights and their iteration; the newer are forgotten.
+    /// The older weights and their iteration, once; the newer are forgotten.
     pub(crate) fn go_back(&mut self) -> Option<(u64, M)> {
-        let kept = self.kept.as_mut()?;
-        kept.iterations.newer = kept.iterations.older;
-        kept.newer = kept.older.clone();
-        Some((kept.iterations.older, kept.older.clone()))
+        if self.spent {
+            return None;
+        }
+        self.kept.truncate(1);
+        self.spent = true;
+        self.kept.first().cloned()
     }
 }
 
@@ -63,12 +59,14 @@ impl<M> Fallback<M> {
     where
         M: AutodiffModule<Autodiff<B>>,
     {
-        let Some(kept) = &self.kept else {
-            return Ok(Vec::new());
+        let kept = Kept {
+            iterations: self.kept.iter().map(|(iteration, _)| *iteration).collect(),
+            spent: self.spent,
         };
-        let mut files = CheckpointFile::of_module(OLDER, &kept.older)?;
-        files.extend(CheckpointFile::of_module(NEWER, &kept.newer)?);
-        files.push(CheckpointFile::of_json(ITERATIONS, &kept.iterations)?);
+        let mut files = vec![CheckpointFile::of_json(KEPT, &kept)?];
+        for (iteration, module) in &self.kept {
+            files.extend(CheckpointFile::of_module(&name(*iteration), module)?);
+        }
         Ok(files)
     }
 
@@ -82,17 +80,26 @@ impl<M> Fallback<M> {
     where
         M: AutodiffModule<Autodiff<B>>,
     {
-        let module = |name| checkpoint.module::<Autodiff<B>, M>(name, like.clone(), device);
-        self.kept = match checkpoint.has(ITERATIONS) {
-            true => Some(Kept {
-                iterations: checkpoint.json(ITERATIONS)?,
-                older: module(OLDER)?,
-                newer: module(NEWER)?,
-            }),
-            false => None,
+        // Runs from before there was any go on without.
+        if !checkpoint.has(KEPT) {
+            return Ok(());
+        }
+        let Kept { iterations, spent } = checkpoint.json(KEPT)?;
+        let module = |iteration| {
+            let found = checkpoint.module::<Autodiff<B>, M>(&name(iteration), like.clone(), device);
+            found.map(|module| (iteration, module))
         };
+        self.kept = iterations
+            .into_iter()
+            .map(module)
+            .collect::<Result<_, _>>()?;
+        self.spent = spent;
         Ok(())
     }
+}
+
+fn name(iteration: u64) -> String {
+    format!("fallback.{iteration}")
 }
 
 #[cfg(test)]
@@ -100,13 +107,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_older_that_is_gone_back_to() {
+    fn it_is_the_older_that_is_gone_back_to_and_once() {
         let mut fallback = Fallback::new();
         assert_eq!(fallback.go_back(), None);
         fallback.keep(100, &"a");
         assert_eq!(fallback.go_back(), Some((100, "a")));
+        assert_eq!(fallback.go_back(), None);
         fallback.keep(200, &"b");
         assert_eq!(fallback.go_back(), Some((100, "a")));
+        assert_eq!(fallback.go_back(), None);
         // The newer went astray with all that came after the older.
         fallback.keep(300, &"c");
         assert_eq!(fallback.go_back(), Some((100, "a")));

@@ -247,6 +247,10 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         clock: &Clock,
         progress: &mut Progress,
     ) -> Result<Learned, TrainError> {
+        if back_off::all_is_well(&self.state) {
+            // Not at the end of the iteration: a checkpoint made there has these weights already.
+            self.method.keep_weights(self.state.iteration);
+        }
         let places = batches.indices(self.state.iteration);
         let logged = (self.state.iteration + 1).is_multiple_of(self.config.log_every);
         let images = self.images(&places);
@@ -283,9 +287,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
     fn back_off(&mut self, learned: &Learned, progress: &Progress) {
         let allowed = self.config.langevin.max_diverged;
         back_off::update(&mut self.state, learned, allowed);
-        if back_off::all_is_well(&self.state) {
-            self.method.keep_weights(self.state.iteration);
-        } else if back_off::is_astray(&self.state)
+        if back_off::is_astray(&self.state)
             && let Some(before) = self.method.go_back()
         {
             progress.say(&format!(

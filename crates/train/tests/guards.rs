@@ -77,6 +77,18 @@ fn diverging_chains_stop_the_run_and_leave_the_weights() {
     assert_ne!(weights(dir.path()), good);
 }
 
+/// The weights to go back to that the newest checkpoint has.
+fn kept(path: &Path) -> Vec<String> {
+    let (checkpoint, _) = Checkpoint::newest(&RunFolder::open(path).unwrap()).unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(checkpoint.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("fallback") && name.ends_with(".bin"))
+        .collect();
+    names.sort();
+    names
+}
+
 /// What the step sizes of the settings are multiplied by, in the newest checkpoint.
 fn step_factor(path: &Path) -> f64 {
     let (checkpoint, _) = Checkpoint::newest(&RunFolder::open(path).unwrap()).unwrap();
@@ -137,9 +149,12 @@ fn chains_that_diverge_with_half_their_steps_bring_back_weights_of_before() {
     config.iterations = 100;
     let before = tempfile::tempdir().unwrap();
     start(&config, &data, before.path()).unwrap();
+    // Those of 100 are there as the generator's.
+    assert!(kept(before.path()).is_empty());
     let dir = tempfile::tempdir().unwrap();
     config.iterations = 230;
     start(&config, &data, dir.path()).unwrap();
+    assert_eq!(kept(dir.path()), ["fallback.100.bin", "fallback.200.bin"]);
     let now = weights(dir.path());
     assert_ne!(now, weights(before.path()));
     // 0.8³ is more than half, 0.8⁴ is less. What is gone back to came with the checkpoint.
@@ -154,6 +169,13 @@ fn chains_that_diverge_with_half_their_steps_bring_back_weights_of_before() {
     // A running mean over 100 updates has hardly noticed.
     let found = step_factor(dir.path());
     assert!((found - 0.7).abs() < 0.02, "{found}");
+    // They are no better, so they are gone back to once: steps shorten until chains stay (3 times
+    // 0.7 times 0.8¹⁶ is 0.06), and learning goes on.
+    config.max_skipped = 30;
+    config.iterations = 270;
+    let (summary, _) = resume(&config, &data, dir.path()).unwrap();
+    assert!((12..25).contains(&summary.skipped), "{}", summary.skipped);
+    assert_ne!(weights(dir.path()), weights(before.path()));
 }
 
 /// `g(e) = e W`, with something wrong.
