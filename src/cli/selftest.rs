@@ -181,7 +181,6 @@ fn numbers<B: Backend>(
         .map_err(|error| Failure::Other(error.to_string()))?;
     let d = config.latents.dim();
     let start = key(Purpose::Start).normal::<B, 2>([batch, d], 0, device);
-    let noise = key(Purpose::Langevin).normal::<B, 3>([STEPS, batch, d], 0, device);
 
     let posterior: Box<dyn EnergyGradient<B>> = if reference {
         Box::new(TapePosterior::new(generator.clone(), observation.clone()))
@@ -190,7 +189,8 @@ fn numbers<B: Backend>(
     };
     let (energies, gradients) = posterior.energy_and_gradient(start.clone());
     let chain = ShortRun::new(STEPS, StepSize::from_eta(0.05)?)?;
-    let run = chain.run(&posterior, start.clone(), Noise::Given(noise))?;
+    let noise = Noise::Keyed(key(Purpose::Langevin));
+    let run = chain.run(&posterior, start.clone(), noise)?;
 
     let observation = Observation::from_inner(observation);
     let energy = generator.energy(Tensor::from_inner(start.clone()), &observation);

@@ -28,6 +28,7 @@ use shortrun_kernels::{
     GeneratorKernels, Noise, NoiseStream, Observed, Shape,
     cuda::{Network, Packed},
 };
+use shortrun_langevin::{NoiseKey, Purpose};
 
 type Client = ComputeClient<CudaRuntime>;
 
@@ -48,6 +49,11 @@ fn bytes(values: &[f32]) -> &[u8] {
 fn read(client: &Client, handle: &Handle) -> Vec<f32> {
     let bytes = client.read_one_unchecked(handle.clone());
     bytemuck::cast_slice::<u8, f32>(&bytes).to_vec()
+}
+
+fn keyed(key: NoiseKey) -> Noise {
+    let (counter, key) = key.philox();
+    Noise::Keyed(NoiseStream { counter, key })
 }
 
 fn sync(client: &Client) {
@@ -292,29 +298,24 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
     }
     // A chain of three steps, with noise from the GPU and given.
     let observed = case.observed(client, false);
-    let stream = NoiseStream {
+    let key = NoiseKey {
         seed: 0x1234_5678_9ABC,
         iteration: 77,
-        purpose: 3,
+        purpose: Purpose::Langevin,
     };
     let steps = 3;
     let noise: Vec<f32> = (0..steps)
-        .flat_map(|k| (0..batch * dim).map(move |i| stream.normal(k, i as u32) as f32))
+        .flat_map(|k| (0..batch * dim).map(move |i| key.counted(k, i as u32) as f32))
         .collect();
     let eta = 0.05f32;
     let sizes: Vec<f32> = (0..steps as usize * dim)
         .flat_map(|_| [eta * eta / 2.0, eta])
         .collect();
     let start = || client.create_from_slice(bytes(&case.latents));
-    let (ends, _) = case.network.chain(
-        &packed,
-        &observed,
-        start(),
-        batch,
-        &sizes,
-        &Noise::Keyed(stream),
-    );
-    let keyed = read(client, &ends);
+    let (ends, _) = case
+        .network
+        .chain(&packed, &observed, start(), batch, &sizes, &keyed(key));
+    let drawn = read(client, &ends);
     let given = Noise::Given(client.create_from_slice(bytes(&noise)));
     let (ends, energies) = case
         .network
@@ -324,7 +325,7 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
     judge(
         failed,
         "keyed noise against given",
-        error(&keyed, &wanted),
+        error(&drawn, &wanted),
         1e-3,
     );
     let image = batch - 1;
@@ -379,20 +380,15 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
         let packed = case.pack();
         sync(client);
         packing.push(begun.elapsed().as_secs_f64() * 1e3);
-        let stream = NoiseStream {
+        let key = NoiseKey {
             seed: 1,
             iteration: k,
-            purpose: 3,
+            purpose: Purpose::Langevin,
         };
         let begun = Instant::now();
-        let (ends, _) = case.network.chain(
-            &packed,
-            &observed,
-            latents,
-            batch,
-            &sizes,
-            &Noise::Keyed(stream),
-        );
+        let (ends, _) = case
+            .network
+            .chain(&packed, &observed, latents, batch, &sizes, &keyed(key));
         host.push(begun.elapsed().as_secs_f64() * 1e3);
         sync(client);
         whole.push(begun.elapsed().as_secs_f64() * 1e3);

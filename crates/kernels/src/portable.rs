@@ -116,7 +116,7 @@ impl<R: Runtime> Network<R> {
             latents: passes.latents,
             gradients: &gradients,
             noise: passes.latents,
-            key: [0; 4],
+            stream: [0; 4],
             sizes: passes.latents,
         });
         (energies, gradients)
@@ -192,9 +192,9 @@ impl<R: Runtime> GeneratorKernels for Network<R> {
             self.client.create_from_slice(bytemuck::cast_slice(sizes)),
             sizes.len(),
         );
-        let (then, noise, key) = match noise {
+        let (then, noise, stream) = match noise {
             Noise::Off => (Then::Descend, latents.clone(), [0; 4]),
-            Noise::Keyed(stream) => (Then::Draw, latents.clone(), stream.header()),
+            Noise::Keyed(keyed) => (Then::Draw, latents.clone(), keyed.header()),
             Noise::Given(noise) => (
                 Then::Take,
                 Values::new(noise.clone(), steps * images * d),
@@ -212,7 +212,7 @@ impl<R: Runtime> GeneratorKernels for Network<R> {
                 latents: &latents,
                 gradients: &latents,
                 noise: &noise,
-                key,
+                stream,
                 sizes: &sizes,
             });
         }

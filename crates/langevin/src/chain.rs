@@ -53,7 +53,7 @@ pub enum ChainError {
 pub enum Noise<B: Backend> {
     /// No noise: gradient descent on the energy.
     Off,
-    /// Drawn from the key, stream k for step k.
+    /// Drawn from the key, as [`NoiseKey::of_step`] does.
     Keyed(NoiseKey),
     /// As given, `[K, n, d]`.
     Given(Tensor<B, 3>),
@@ -63,7 +63,7 @@ impl<B: Backend> Noise<B> {
     fn at(&self, k: usize, shape: [usize; 2], device: &B::Device) -> Option<Tensor<B, 2>> {
         match self {
             Self::Off => None,
-            Self::Keyed(key) => Some(key.normal(shape, k as u64, device)),
+            Self::Keyed(key) => Some(key.of_step(k, shape, device)),
             Self::Given(noise) => Some(noise.clone().slice_dim(0, k..k + 1).squeeze_dim(0)),
         }
     }

@@ -39,6 +39,7 @@ mod diagnostics;
 mod layers;
 mod noise;
 mod persistent;
+mod philox;
 mod posterior;
 mod step_size;
 mod step_sizes;

@@ -5,6 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use crate::philox::{normal, philox};
+
 /// What a stream of noise is for. Two purposes never share numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u64)]
@@ -47,8 +49,9 @@ pub enum Purpose {
 
 /// The key of a stream of noise.
 ///
-/// The three numbers are the key of a ChaCha8 generator, so streams of different keys are
-/// independent and any one can be made again at any time: resuming a run needs no stored state.
+/// Streams of different keys are independent and any one can be made again at any time: resuming a
+/// run needs no stored state. The noise of a chain's steps comes from a counter (Philox 4x32), so that
+/// kernels draw each number where they need it; all else from ChaCha8, in order, on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NoiseKey {
     /// The seed of the run.
@@ -91,6 +94,40 @@ impl NoiseKey {
             .collect();
         Tensor::from_data(TensorData::new(values, shape), device)
     }
+
+    /// The noise `n_k` `[n, d]` of step `step` of a chain: number [`counted`](Self::counted) at every
+    /// index, row by row. What kernels draw differs from it by rounding alone.
+    pub fn of_step<B: Backend>(
+        self,
+        step: usize,
+        shape: [usize; 2],
+        device: &B::Device,
+    ) -> Tensor<B, 2> {
+        let count = (shape[0] * shape[1]) as u32;
+        let values: Vec<f32> = (0..count)
+            .map(|index| self.counted(step as u32, index) as f32)
+            .collect();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// Standard normal number `index` of step `step`: of the first two words of Philox with counter
+    /// `[index, step, c2, c3]`, by Box and Muller.
+    pub fn counted(self, step: u32, index: u32) -> f64 {
+        let ([c2, c3], key) = self.philox();
+        let [radius, angle, ..] = philox([index, step, c2, c3], key);
+        normal(radius, angle)
+    }
+
+    /// The last two words of the counter, and the key. The purpose shares a word with what of the
+    /// iteration exceeds 32 bits.
+    pub fn philox(self) -> ([u32; 2], [u32; 2]) {
+        let [low, high] = halves(self.iteration);
+        ([low, self.purpose as u32 | high << 8], halves(self.seed))
+    }
+}
+
+fn halves(number: u64) -> [u32; 2] {
+    [number as u32, (number >> 32) as u32]
 }
 
 #[cfg(test)]
@@ -98,11 +135,16 @@ mod tests {
     use super::*;
     use burn::backend::Flex;
 
-    fn draw(key: NoiseKey, stream: u64) -> Vec<f32> {
-        key.normal::<Flex, 1>([20_000], stream, &Default::default())
-            .into_data()
-            .to_vec()
-            .unwrap()
+    type Draw = fn(NoiseKey, u64) -> Vec<f32>;
+
+    /// Numbers of a stream, and of a step.
+    const DRAWS: [Draw; 2] = [
+        |key, stream| values(key.normal::<Flex, 1>([20_000], stream, &Default::default())),
+        |key, step| values(key.of_step::<Flex>(step as usize, [200, 100], &Default::default())),
+    ];
+
+    fn values<const D: usize>(numbers: Tensor<Flex, D>) -> Vec<f32> {
+        numbers.into_data().to_vec().unwrap()
     }
 
     const KEY: NoiseKey = NoiseKey {
@@ -113,42 +155,37 @@ mod tests {
 
     #[test]
     fn streams_repeat_and_do_not_share_numbers() {
-        let first = draw(KEY, 0);
-        assert_eq!(first, draw(KEY, 0));
-        let others = [
-            draw(NoiseKey { seed: 8, ..KEY }, 0),
-            draw(
-                NoiseKey {
-                    iteration: 4,
-                    ..KEY
-                },
-                0,
-            ),
-            draw(
-                NoiseKey {
-                    purpose: Purpose::Start,
-                    ..KEY
-                },
-                0,
-            ),
-            draw(KEY, 1),
-        ];
-        for other in others {
-            // 20,000 pairs of independent normals: the correlation is N(0, 0.007²).
-            let correlation = first.iter().zip(&other).map(|(a, b)| a * b).sum::<f32>() / 20_000.0;
-            assert!(correlation.abs() < 0.03, "{correlation}");
+        for draw in DRAWS {
+            let first = draw(KEY, 0);
+            assert_eq!(first, draw(KEY, 0));
+            let seed = 8;
+            let purpose = Purpose::Start;
+            let others = [
+                draw(NoiseKey { seed, ..KEY }, 0),
+                draw(NoiseKey { purpose, ..KEY }, 0),
+                draw(KEY, 1),
+            ];
+            let later = [4, 3 + (1 << 32)].map(|iteration| NoiseKey { iteration, ..KEY });
+            for other in others.into_iter().chain(later.map(|key| draw(key, 0))) {
+                // 20,000 pairs of independent normals: the correlation is N(0, 0.007²).
+                let products = first.iter().zip(&other).map(|(a, b)| a * b);
+                let correlation = products.sum::<f32>() / 20_000.0;
+                assert!(correlation.abs() < 0.03, "{correlation}");
+            }
         }
     }
 
     #[test]
     fn numbers_are_standard_normal() {
-        let values = draw(KEY, 0);
-        let moment = |p: i32| {
-            values.iter().map(|v| f64::from(*v).powi(p)).sum::<f64>() / values.len() as f64
-        };
-        // Four standard errors of each moment at 20,000 draws.
-        assert!(moment(1).abs() < 0.03);
-        assert!((moment(2) - 1.0).abs() < 0.04);
-        assert!((moment(4) - 3.0).abs() < 0.28);
+        for draw in DRAWS {
+            let values = draw(KEY, 0);
+            let moment = |p: i32| {
+                values.iter().map(|v| f64::from(*v).powi(p)).sum::<f64>() / values.len() as f64
+            };
+            // Four standard errors of each moment at 20,000 draws.
+            assert!(moment(1).abs() < 0.03);
+            assert!((moment(2) - 1.0).abs() < 0.04);
+            assert!((moment(4) - 3.0).abs() < 0.28);
+        }
     }
 }

@@ -100,7 +100,7 @@ pub(super) const SIZE: usize = 0;
 pub(super) const CHANNELS: usize = 1;
 pub(super) const LATENTS: usize = 2;
 pub(super) const MASKED: usize = 3;
-/// Numbers of the noise: iteration, purpose and seed.
+/// Counter and key of the noise, as far as they do not depend on the place.
 pub(super) const NOISE: usize = 4;
 
 // Forms of the scale, as in the model.

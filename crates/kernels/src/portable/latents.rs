@@ -169,8 +169,8 @@ pub(super) struct Leave<'a> {
     pub(super) gradients: &'a Values,
     /// `[steps, images, d]`
     pub(super) noise: &'a Values,
-    /// Iteration, purpose and seed of the noise.
-    pub(super) key: [u32; 4],
+    /// Counter and key of the noise, as far as they do not depend on the place.
+    pub(super) stream: [u32; 4],
     /// `[steps, d, 2]`: drift and noise of each step and dimension.
     pub(super) sizes: &'a Values,
 }
@@ -207,10 +207,10 @@ impl Leave<'_> {
                 parts,
                 columns.images * columns.all,
                 self.step as u32,
-                self.key[0],
-                self.key[1],
-                self.key[2],
-                self.key[3],
+                self.stream[0],
+                self.stream[1],
+                self.stream[2],
+                self.stream[3],
                 self.precision,
                 given.is_some(),
                 self.then,
@@ -238,10 +238,10 @@ fn leave(
     parts: usize,
     of_step: usize,
     step: u32,
-    iteration: u32,
-    purpose: u32,
-    seed_low: u32,
-    seed_high: u32,
+    counter2: u32,
+    counter3: u32,
+    key0: u32,
+    key1: u32,
     precision: f32,
     #[comptime] given: bool,
     #[comptime] then: Then,
@@ -271,7 +271,7 @@ fn leave(
             let of_size = (step as usize * all + column) * 2;
             let mut moved = e - sizes[of_size] * gradient;
             if comptime!(then == Then::Draw) {
-                let n = normal(place as u32, step, iteration, purpose, seed_low, seed_high);
+                let n = normal(place as u32, step, counter2, counter3, key0, key1);
                 moved += sizes[of_size + 1] * n;
             }
             if comptime!(then == Then::Take) {

@@ -105,11 +105,10 @@ impl<K: Fused, B: Backend> EnergyGradient<B> for FusedPosterior<K> {
         let [n, d] = start.dims();
         let noise = match noise {
             Noise::Off => KernelNoise::Off,
-            Noise::Keyed(key) => KernelNoise::Keyed(NoiseStream {
-                seed: key.seed,
-                iteration: key.iteration,
-                purpose: key.purpose as u32,
-            }),
+            Noise::Keyed(key) => {
+                let (counter, key) = key.philox();
+                KernelNoise::Keyed(NoiseStream { counter, key })
+            }
             Noise::Given(noise) => {
                 KernelNoise::Given(values::<K::Runtime, B>(flat(noise.clone()))?.handle)
             }
