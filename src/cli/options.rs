@@ -128,7 +128,7 @@ impl Chosen {
 pub(super) fn warn_of_divergence(found: Option<&Divergence>) {
     if let Some(divergence) = found {
         err!(
-            "warning: {:.0} % of the chains diverged; lower the step size (--step-size eta=…)",
+            "warning: {:.1} % of the chains diverged; lower the step size (--step-size eta=…)",
             100.0 * divergence.share
         );
     }

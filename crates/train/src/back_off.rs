@@ -1,6 +1,8 @@
 //! Back-off after chains diverged: shorter steps and slower learning for a while; weights of before if
 //! that does not help.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Learned, State};
 
 /// What eta is multiplied by when as many chains diverged as are allowed, or more.
@@ -15,12 +17,41 @@ const HABIT: f64 = 0.01;
 const KEEP_EVERY: u64 = 100;
 /// Of the usual factor: above, chains are as stable as usual.
 const STABLE: f64 = 0.95;
+/// Of the usual error: below, images are explained as usual.
+const WELL_ERROR: f64 = 1.2;
 /// Of the usual factor: steps that had to be shortened beyond this are not to blame, the weights are.
 const ASTRAY: f64 = 0.5;
 /// So they are after so many updates in a row that could not be taken, for whatever reason.
 const ASTRAY_SKIPPED: u64 = 4;
+/// Of the usual error: so they are, too, when images are explained so much worse.
+const ASTRAY_ERROR: f64 = 2.0;
+/// How much of the difference to its recent value the error makes up in an iteration: a few batches
+/// that are hard to explain are no fault.
+const RECENT: f64 = 0.2;
 /// Of the usual factor: what steps are shortened to after going back.
 const AFTER_GOING_BACK: f64 = 0.7;
+
+/// Running geometric means of [`Learned::error`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Errors {
+    /// Over some 5 updates.
+    pub recent: f64,
+    /// Over some 100.
+    pub usual: f64,
+}
+
+impl Errors {
+    fn and(errors: Option<Self>, error: f64) -> Self {
+        let Self { recent, usual } = errors.unwrap_or(Self {
+            recent: error,
+            usual: error,
+        });
+        Self {
+            recent: recent * (error / recent).powf(RECENT),
+            usual: usual * (error / usual).powf(HABIT),
+        }
+    }
+}
 
 /// The factors of step sizes after an iteration that was counted already.
 ///
@@ -36,6 +67,10 @@ pub(crate) fn update(state: &mut State, learned: &Learned, max_diverged: f64) {
         state.step_factor = (state.step_factor * RECOVERY).min(1.0);
     }
     state.usual_step_factor += HABIT * (state.step_factor - state.usual_step_factor);
+    // Of an update that was not taken it is unknown, or no measure.
+    if let Some(error) = learned.error.filter(|_| learned.skipped.is_none()) {
+        state.errors = Some(Errors::and(state.errors, error));
+    }
 }
 
 /// What the learning rate is multiplied by.
@@ -48,27 +83,47 @@ pub(crate) fn rate_factor(state: &State) -> f64 {
     relative(state).min(1.0).powi(2)
 }
 
-/// Whether weights are worth keeping: chains have been as stable as usual for a while.
+/// Whether weights are worth keeping: chains have been as stable as usual for a while, and images are
+/// explained about as well.
 pub(crate) fn all_is_well(state: &State) -> bool {
     state.iteration > 0
         && state.iteration.is_multiple_of(KEEP_EVERY)
         && relative(state) >= STABLE
+        && relative_error(state) < WELL_ERROR
         && state.skipped_in_a_row == 0
 }
 
 /// Whether to go back to weights of before. A generator that learns from chains with short steps
-/// adapts to them: it gets steeper until they diverge as well, and seldom comes back by itself.
+/// adapts to them: it gets steeper until they diverge as well, and seldom comes back by itself. Nor
+/// does one whose images have become all black or all white, from which no chain diverges: there the
+/// tanh that ends it has no slope.
 pub(crate) fn is_astray(state: &State) -> bool {
-    relative(state) < ASTRAY || state.skipped_in_a_row >= ASTRAY_SKIPPED
+    // Where weights of before did not help chains that diverge, steps have to shorten further.
+    let diverging = relative(state) < ASTRAY || state.skipped_in_a_row >= ASTRAY_SKIPPED;
+    relative_error(state) > ASTRAY_ERROR || (diverging && !state.went_back)
 }
 
-/// The factor of step sizes with the weights gone back to.
-pub(crate) fn after_going_back(state: &State) -> f64 {
-    AFTER_GOING_BACK * state.usual_step_factor
+/// Shorter steps, and errors as they were, with the weights gone back to.
+pub(crate) fn went_back(state: &mut State) {
+    let before = match state.went_back {
+        true => state.step_factor.min(state.usual_step_factor),
+        false => state.usual_step_factor,
+    };
+    state.step_factor = (AFTER_GOING_BACK * before).max(LEAST);
+    state.went_back = true;
+    if let Some(errors) = &mut state.errors {
+        errors.recent = errors.usual;
+    }
 }
 
 fn relative(state: &State) -> f64 {
     state.step_factor / state.usual_step_factor
+}
+
+fn relative_error(state: &State) -> f64 {
+    state
+        .errors
+        .map_or(1.0, |errors| errors.recent / errors.usual)
 }
 
 #[cfg(test)]
@@ -145,6 +200,41 @@ mod tests {
     }
 
     #[test]
+    fn images_explained_worse_than_usual_for_a_while_are_a_reason_too() {
+        let with = |errors: &[f64], skipped: Option<Skip>| {
+            let mut state = state(1.0);
+            state.iteration = 100;
+            for error in errors {
+                let learned = Learned {
+                    error: Some(*error),
+                    skipped,
+                    ..Learned::new(0.3, 1e-3)
+                };
+                update(&mut state, &learned, 0.1);
+            }
+            state
+        };
+        let falling: Vec<f64> = (0..800).map(|i| 0.02 + 0.3 * 0.98_f64.powi(i)).collect();
+        let and = |more: &[f64]| with(&[falling.as_slice(), more].concat(), None);
+        assert!(all_is_well(&and(&[])) && !is_astray(&and(&[])));
+        // A batch that is hard to explain is no fault; three in a row are no weights to keep.
+        assert!(all_is_well(&and(&[0.04])) && !is_astray(&and(&[0.04; 3])));
+        assert!(!all_is_well(&and(&[0.04; 3])));
+        // All black.
+        assert!(is_astray(&and(&[0.4, 0.4])));
+        let mut state = and(&[0.4, 0.4]);
+        went_back(&mut state);
+        assert!(!is_astray(&state) && state.step_factor == AFTER_GOING_BACK);
+        // Black again before any weights were kept: shorter still.
+        state.errors = and(&[0.4, 0.4]).errors;
+        assert!(is_astray(&state));
+        went_back(&mut state);
+        assert_eq!(state.step_factor, AFTER_GOING_BACK * AFTER_GOING_BACK);
+        // What was not learned from counts for nothing.
+        assert_eq!(with(&[0.4], Some(Skip::Gradient)).errors, None);
+    }
+
+    #[test]
     fn weights_are_kept_when_all_is_well_and_gone_back_to_when_they_are_to_blame() {
         let state = |iteration, step_factor, usual_step_factor, skipped_in_a_row| State {
             iteration,
@@ -166,5 +256,9 @@ mod tests {
         assert!(is_astray(&state(1, 0.49, 1.0, 0)));
         // Gradients that are no numbers lower no step size.
         assert!(is_astray(&state(1, 1.0, 1.0, 4)));
+        // Those weights were tried already.
+        let mut tried = state(1, 0.49, 1.0, 4);
+        tried.went_back = true;
+        assert!(!is_astray(&tried));
     }
 }

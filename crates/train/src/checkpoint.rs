@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use shortrun_langevin::StepSizes;
 
-use crate::{RunFolder, TrainConfig, TrainError, Tuned, error::at, folder::write_synced};
+use crate::{Errors, RunFolder, TrainConfig, TrainError, Tuned, error::at, folder::write_synced};
 
 const STATE: &str = "state.json";
 const CHECKSUMS: &str = "checksums.json";
@@ -37,6 +37,12 @@ pub struct State {
     /// below 1.
     #[serde(default = "one")]
     pub usual_step_factor: f64,
+    /// How well images were explained of late, if that was measured.
+    #[serde(default)]
+    pub errors: Option<Errors>,
+    /// Whether weights of before were gone back to since any were kept.
+    #[serde(default)]
+    pub went_back: bool,
     /// The step size as tuned so far, if it is tuned.
     #[serde(default)]
     pub tuned: Option<Tuned>,
@@ -62,6 +68,8 @@ impl State {
             skipped_in_a_row: 0,
             step_factor: 1.0,
             usual_step_factor: 1.0,
+            errors: None,
+            went_back: false,
             tuned: None,
             best: None,
             data: data.to_owned(),

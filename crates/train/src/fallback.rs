@@ -1,7 +1,6 @@
 //! Weights to go back to when learning went astray.
 
 use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
-use serde::{Deserialize, Serialize};
 
 use crate::{Checkpoint, CheckpointFile, TrainError};
 
@@ -12,25 +11,13 @@ const MOST: usize = 2;
 /// The weights of the last two iterations at which all was well. It is the older that are gone back
 /// to: the newer may be on the way already to what went wrong.
 pub(crate) struct Fallback<M> {
-    kept: Vec<(u64, M)>,
-    /// Whether they were gone back to and nothing was kept since. If they are no better, the weights
-    /// are not to blame.
-    spent: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Kept {
     /// The older first.
-    iterations: Vec<u64>,
-    spent: bool,
+    kept: Vec<(u64, M)>,
 }
 
 impl<M: Clone> Fallback<M> {
     pub(crate) fn new() -> Self {
-        Self {
-            kept: Vec::new(),
-            spent: false,
-        }
+        Self { kept: Vec::new() }
     }
 
     /// Keeps the weights after an iteration, and those kept last.
@@ -39,16 +26,11 @@ impl<M: Clone> Fallback<M> {
             self.kept.remove(0);
         }
         self.kept.push((iteration, module.clone()));
-        self.spent = false;
     }
 
-    /// The older weights and their iteration, once; the newer are forgotten.
+    /// The older weights and their iteration; the newer are forgotten.
     pub(crate) fn go_back(&mut self) -> Option<(u64, M)> {
-        if self.spent {
-            return None;
-        }
         self.kept.truncate(1);
-        self.spent = true;
         self.kept.first().cloned()
     }
 }
@@ -59,11 +41,8 @@ impl<M> Fallback<M> {
     where
         M: AutodiffModule<Autodiff<B>>,
     {
-        let kept = Kept {
-            iterations: self.kept.iter().map(|(iteration, _)| *iteration).collect(),
-            spent: self.spent,
-        };
-        let mut files = vec![CheckpointFile::of_json(KEPT, &kept)?];
+        let iterations: Vec<u64> = self.kept.iter().map(|(iteration, _)| *iteration).collect();
+        let mut files = vec![CheckpointFile::of_json(KEPT, &iterations)?];
         for (iteration, module) in &self.kept {
             files.extend(CheckpointFile::of_module(&name(*iteration), module)?);
         }
@@ -84,7 +63,7 @@ impl<M> Fallback<M> {
         if !checkpoint.has(KEPT) {
             return Ok(());
         }
-        let Kept { iterations, spent } = checkpoint.json(KEPT)?;
+        let iterations: Vec<u64> = checkpoint.json(KEPT)?;
         let module = |iteration| {
             let found = checkpoint.module::<Autodiff<B>, M>(&name(iteration), like.clone(), device);
             found.map(|module| (iteration, module))
@@ -93,7 +72,6 @@ impl<M> Fallback<M> {
             .into_iter()
             .map(module)
             .collect::<Result<_, _>>()?;
-        self.spent = spent;
         Ok(())
     }
 }
@@ -107,15 +85,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_the_older_that_is_gone_back_to_and_once() {
+    fn it_is_the_older_that_is_gone_back_to() {
         let mut fallback = Fallback::new();
         assert_eq!(fallback.go_back(), None);
         fallback.keep(100, &"a");
         assert_eq!(fallback.go_back(), Some((100, "a")));
-        assert_eq!(fallback.go_back(), None);
         fallback.keep(200, &"b");
         assert_eq!(fallback.go_back(), Some((100, "a")));
-        assert_eq!(fallback.go_back(), None);
         // The newer went astray with all that came after the older.
         fallback.keep(300, &"c");
         assert_eq!(fallback.go_back(), Some((100, "a")));

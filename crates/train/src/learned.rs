@@ -8,6 +8,9 @@ pub struct Learned {
     /// The mean loss before the update, in nats an image. Of short-run inference and of all that
     /// learn with its energy: `-log p(x, e_K)` without constants.
     pub loss: f64,
+    /// The loss in parts of that of a generator that is off by 1 in every value: about the mean squared
+    /// error, whatever sigma is. None if the method has no such measure, or no loss.
+    pub error: Option<f64>,
     /// What a method reports beside its loss, by name (of metrics.jsonl).
     pub parts: Vec<(&'static str, f64)>,
     /// Mean of the energy at the start of the chains, in nats; not a number without chains.
@@ -65,6 +68,7 @@ impl Learned {
     pub fn new(sigma: f64, learning_rate: f64) -> Self {
         Self {
             loss: f64::NAN,
+            error: None,
             parts: Vec::new(),
             start_energy: f64::NAN,
             measured: None,
@@ -83,7 +87,7 @@ impl Learned {
                 let sizes = self.step_sizes.as_ref();
                 let sizes = sizes.map_or(String::new(), |s| format!(" and step size {s}"));
                 format!(
-                    "{:.0} % of the chains diverged at step {} (mean energy fell to {:.4e}, then \
+                    "{:.1} % of the chains diverged at step {} (mean energy fell to {:.4e}, then \
                      rose to {:.4e}) with sigma {:.4}{sizes}",
                     100.0 * found.share,
                     found.step,

@@ -25,6 +25,7 @@ mod session;
 mod short_run;
 mod tuning;
 
+pub use back_off::Errors;
 pub use checkpoint::{Checkpoint, CheckpointFile, State};
 pub use config::{AdamConfig, CheckpointConfig, EvaluationConfig, LangevinConfig, TrainConfig};
 pub use error::TrainError;

@@ -250,6 +250,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         if back_off::all_is_well(&self.state) {
             // Not at the end of the iteration: a checkpoint made there has these weights already.
             self.method.keep_weights(self.state.iteration);
+            self.state.went_back = false;
         }
         let places = batches.indices(self.state.iteration);
         let logged = (self.state.iteration + 1).is_multiple_of(self.config.log_every);
@@ -294,7 +295,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
                 "iteration {}: learning went astray; going on with the weights of iteration {before}",
                 self.state.iteration
             ));
-            self.state.step_factor = back_off::after_going_back(&self.state);
+            back_off::went_back(&mut self.state);
         }
     }
 

@@ -232,7 +232,9 @@ impl<B: Backend, G: Learnable<B>> Method<B> for ShortRunMethod<B, G> {
             learned.loss = kept.iter().map(|row| f64::from(found[*row])).sum::<f64>();
             learned.loss /= kept.len() as f64;
         }
-        learned.skipped = Skip::of_loss(learned.loss, Skip::off_by_one(values, sigma));
+        let off_by_one = Skip::off_by_one(values, sigma);
+        learned.error = Some(learned.loss / off_by_one);
+        learned.skipped = Skip::of_loss(learned.loss, off_by_one);
         if learned.skipped.is_some() {
             return Ok(learned);
         }

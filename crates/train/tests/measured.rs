@@ -75,16 +75,14 @@ fn gradient_norms_are_those_of_the_energy() {
     assert!((measured.mse / (squares / pixels.len() as f64) - 1.0).abs() < 1e-5);
 
     // The images do not pull, so U = |e|²/2 + constant, and e_1 = (1 - s) e_0 + sqrt(2 s) n_0.
-    let normal = |purpose| -> Vec<f32> {
-        let key = NoiseKey {
-            seed: config.seed,
-            iteration: 0,
-            purpose,
-        };
-        let noise: Tensor<Flex, 2> = key.normal([3, 2], 0, &device);
-        noise.into_data().to_vec().unwrap()
+    let key = |purpose| NoiseKey {
+        seed: config.seed,
+        iteration: 0,
+        purpose,
     };
-    let (e0, n0) = (normal(Purpose::Start), normal(Purpose::Langevin));
+    let values = |noise: Tensor<Flex, 2>| noise.into_data().to_vec::<f32>().unwrap();
+    let e0 = values(key(Purpose::Start).normal([3, 2], 0, &device));
+    let n0 = values(key(Purpose::Langevin).of_step(0, [3, 2], &device));
     let e1: Vec<f64> = e0
         .iter()
         .zip(&n0)
