@@ -2,24 +2,19 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// Writes a file by `write` under a temporary name in the same folder, then renames it: at `path`
-/// there is the whole new file or what was there before. Makes the folder if need be.
+use atomic_write_file::AtomicWriteFile;
+
+/// Writes a file by `write`: at `path` there is the whole new file or what was there before. Makes the
+/// folder if need be.
 pub(crate) fn write_whole<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
-    // Temporary files are private by default; these become ordinary files.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    write(file.as_file_mut())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    let mut file = AtomicWriteFile::open(path)?;
+    write(&mut file)?;
+    Ok(file.commit()?)
 }
 
 #[cfg(test)]

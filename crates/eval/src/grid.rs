@@ -1,7 +1,12 @@
 //! Pictures in rows and columns.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
+use atomic_write_file::AtomicWriteFile;
 use image::{Rgb, RgbImage};
 use shortrun_data::ImageShape;
 
@@ -124,11 +129,9 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
         return fs::write(path, bytes);
     }
-    let temporary = path.with_extension("unfinished");
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    let mut file = AtomicWriteFile::open(path)?;
+    file.write_all(bytes)?;
+    file.commit()
 }
 
 /// [-1, 1] to 0..=255; not a number is black.

@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use atomic_write_file::AtomicWriteFile;
 use serde::{Deserialize, Serialize};
 use shortrun_data::{read_float_npy, write_float_npy};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
@@ -47,15 +48,10 @@ impl GaussianFile {
             path: path.to_owned(),
             reason,
         };
-        let temporary = path.with_extension("unfinished");
-        let file = File::create(&temporary).map_err(|e| fail(e.to_string()))?;
-        let written = self
-            .write_into(BufWriter::new(file))
-            .and_then(|()| Ok(std::fs::rename(&temporary, path)?));
-        written.map_err(|error| {
-            let _ = std::fs::remove_file(&temporary);
-            fail(error.to_string())
-        })
+        let mut file = AtomicWriteFile::open(path).map_err(|e| fail(e.to_string()))?;
+        let written = self.write_into(BufWriter::new(&mut file));
+        written.map_err(|e| fail(e.to_string()))?;
+        file.commit().map_err(|e| fail(e.to_string()))
     }
 
     fn write_into(&self, out: impl Write + Seek) -> Result<(), ZipError> {

@@ -8,9 +8,11 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
+use atomic_write_file::AtomicWriteFile;
 use burn::prelude::*;
 use burn_store::{
     BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore,
@@ -94,12 +96,9 @@ pub fn save<B: Backend>(
     generator.save_into(&mut store).map_err(store_error)?;
     let bytes = store.get_bytes().map_err(store_error)?;
     // Whole or not at all: a full disk leaves an older file as it was.
-    let temporary = path.with_extension("unfinished");
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        let _ = fs::remove_file(&temporary);
-        file(source)
-    })
+    let mut out = AtomicWriteFile::open(path).map_err(file)?;
+    out.write_all(&bytes).map_err(file)?;
+    out.commit().map_err(file)
 }
 
 /// Reads a generator: its configuration, then its weights. Every tensor must be there, in shape.

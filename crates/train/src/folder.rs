@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use atomic_write_file::AtomicWriteFile;
 use serde::de::DeserializeOwned;
 
 use crate::{TrainError, error::at};
@@ -165,9 +166,9 @@ pub(crate) fn whole_lines<T: DeserializeOwned>(
 /// # Errors
 /// If it cannot be written; what was there is untouched then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let temporary = path.with_extension("tmp");
-    write_synced(&temporary, bytes)?;
-    fs::rename(&temporary, path).map_err(at(path))
+    let mut file = AtomicWriteFile::open(path).map_err(at(path))?;
+    file.write_all(bytes).map_err(at(path))?;
+    file.commit().map_err(at(path))
 }
 
 /// Writes a file and waits until it is on the disk.

@@ -1,7 +1,8 @@
 //! Classifiers in files: safetensors, with how they were trained as JSON in the metadata.
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
+use atomic_write_file::AtomicWriteFile;
 use burn::prelude::*;
 use burn_store::{ModuleSnapshot, SafetensorsStore, SafetensorsStoreError};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -30,12 +31,11 @@ impl<B: Backend> Classifier<B> {
             .metadata(KEY, trained);
         self.network.save_into(&mut store).map_err(store_error)?;
         let bytes = store.get_bytes().map_err(store_error)?;
-        let temporary = path.with_extension("unfinished");
-        let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            fail(error.to_string())
-        })
+        let written = AtomicWriteFile::open(path).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.commit()
+        });
+        written.map_err(|error| fail(error.to_string()))
     }
 
     /// Reads a classifier.
