@@ -67,8 +67,9 @@ pub(crate) fn update(state: &mut State, learned: &Learned, max_diverged: f64) {
         state.step_factor = (state.step_factor * RECOVERY).min(1.0);
     }
     state.usual_step_factor += HABIT * (state.step_factor - state.usual_step_factor);
-    // Of an update that was not taken it is unknown, or no measure.
-    if let Some(error) = learned.error.filter(|_| learned.skipped.is_none()) {
+    // Of an update that was not taken it is unknown, or no measure; 0 has no geometric mean.
+    let known = |error: &f64| *error > 0.0 && learned.skipped.is_none();
+    if let Some(error) = learned.error.filter(known) {
         state.errors = Some(Errors::and(state.errors, error));
     }
 }
@@ -84,10 +85,9 @@ pub(crate) fn rate_factor(state: &State) -> f64 {
 }
 
 /// Whether weights are worth keeping: chains have been as stable as usual for a while, and images are
-/// explained about as well.
+/// explained about as well. So are the weights a run begins with.
 pub(crate) fn all_is_well(state: &State) -> bool {
-    state.iteration > 0
-        && state.iteration.is_multiple_of(KEEP_EVERY)
+    state.iteration.is_multiple_of(KEEP_EVERY)
         && relative(state) >= STABLE
         && relative_error(state) < WELL_ERROR
         && state.skipped_in_a_row == 0
@@ -242,10 +242,10 @@ mod tests {
             skipped_in_a_row,
             ..state(step_factor)
         };
+        assert!(all_is_well(&state(0, 1.0, 1.0, 0)));
         assert!(all_is_well(&state(300, 1.0, 1.0, 0)));
         assert!(all_is_well(&state(300, 0.2, 0.2, 0)));
         for state in [
-            state(0, 1.0, 1.0, 0),
             state(301, 1.0, 1.0, 0),
             state(300, 0.9, 1.0, 0),
             state(300, 1.0, 1.0, 1),
