@@ -23,10 +23,11 @@ mod progress;
 mod schedule;
 mod session;
 mod short_run;
+mod state;
 mod tuning;
 
 pub use back_off::Errors;
-pub use checkpoint::{Checkpoint, CheckpointFile, State};
+pub use checkpoint::{Checkpoint, CheckpointFile};
 pub use config::{AdamConfig, CheckpointConfig, EvaluationConfig, LangevinConfig, TrainConfig};
 pub use error::TrainError;
 pub use folder::{RunFolder, write_atomically};
@@ -39,4 +40,5 @@ pub use progress::Progress;
 pub use schedule::{LearningRate, Sigma};
 pub use session::{Ending, Session, Stop, Summary};
 pub use short_run::ShortRunMethod;
+pub use state::State;
 pub use tuning::{Tuned, Tuning, TuningConfig};
