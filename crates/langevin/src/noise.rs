@@ -4,8 +4,12 @@ use burn::{prelude::*, tensor::TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
 use crate::philox::{normal, philox};
+
+/// Numbers from a counter, at some 30 ns each, that are more than handing them to a thread costs.
+const WORTH_A_THREAD: usize = 4096;
 
 /// What a stream of noise is for. Two purposes never share numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +109,8 @@ impl NoiseKey {
     ) -> Tensor<B, 2> {
         let count = (shape[0] * shape[1]) as u32;
         let values: Vec<f32> = (0..count)
+            .into_par_iter()
+            .with_min_len(WORTH_A_THREAD)
             .map(|index| self.counted(step as u32, index) as f32)
             .collect();
         Tensor::from_data(TensorData::new(values, shape), device)
