@@ -9,7 +9,11 @@ use super::{
     linear::{self, BACK_WARPS, IMAGES},
     op,
     plan::{Launch, Program},
-    program, weights,
+    program,
+    weights::{
+        self,
+        linear::{LATENTS, MAP_VECTORS, OUTPUTS, SEEDS, head_weights, seed_weights},
+    },
 };
 use crate::Observed;
 
@@ -187,7 +191,7 @@ impl Network {
         };
         let store = || words(&bench.store, plan.store);
         let state = || words(&bench.state, plan.state);
-        let pull = || words(&bench.pull, plan.pull);
+        let pull = || words(&bench.pull, plan.pull / 8);
         let sum = || words(&sums, learning.sums);
         let cubes = |x: usize, y: usize, z: usize| CubeCount::Static(x as u32, y as u32, z as u32);
         let (blocks, stride) = (self.shape.blocks() as u32, images * op::MAP as u32);
@@ -242,9 +246,9 @@ impl Network {
                         true,
                     );
                 }
-                weights::seed_weights::launch_unchecked::<CudaRuntime>(
+                seed_weights::launch_unchecked::<CudaRuntime>(
                     client,
-                    cubes(4, padded / 8, 1),
+                    cubes(1024 / SEEDS, padded / LATENTS, 1),
                     threads,
                     state(),
                     sum(),
@@ -268,11 +272,11 @@ impl Network {
                 }
             }
             for (of, [linear, bias]) in plan.linears.iter().zip(&learning.heads) {
-                weights::head_weights::launch_unchecked::<bf16, CudaRuntime>(
+                head_weights::launch_unchecked::<bf16, CudaRuntime>(
                     client,
                     cubes(
-                        (of.stride as usize).div_ceil(256),
-                        of.outputs as usize / 8,
+                        of.stride as usize / MAP_VECTORS,
+                        of.outputs as usize / OUTPUTS,
                         1,
                     ),
                     threads,
@@ -285,17 +289,6 @@ impl Network {
                     of.pull_at,
                     of.outputs,
                     *linear,
-                    images,
-                    crate::SOURCES,
-                );
-                weights::head_bias::launch_unchecked::<bf16, CudaRuntime>(
-                    client,
-                    cubes(1, 1, 1),
-                    threads,
-                    pull(),
-                    sum(),
-                    of.pull_at,
-                    of.outputs * 2,
                     *bias,
                     images,
                     crate::SOURCES,

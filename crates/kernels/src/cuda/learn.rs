@@ -8,9 +8,6 @@ use super::{
     weights::{self, JOB},
 };
 
-/// Groups of images of a projection's or the output's sums.
-const NARROW_GROUPS: usize = 32;
-
 /// How a gradient's parts lie in the sums: how many, how far apart, and in how many places (then the
 /// weight's place is that of these in a list).
 type Parts = [u32; 3];
@@ -81,6 +78,16 @@ pub(super) struct Learning {
     blocks: usize,
     /// The first of the convolutions 3x3 of two doublings: to the four maps, and from them.
     finer: [usize; 2],
+}
+
+/// In how many groups to take the images if each needs so many cubes, of which so many run at once: the least rounds
+/// for what a cube has to do, and of such the fewest.
+fn groups(cubes: usize, at_once: usize) -> usize {
+    let most = at_once.div_ceil(cubes).max(4);
+    let rounds = |groups: usize| (groups * cubes).div_ceil(at_once);
+    (1..=most)
+        .min_by(|a, b| (rounds(*a) * b).cmp(&(rounds(*b) * a)))
+        .unwrap_or(1)
 }
 
 /// A weight's place and kind, by its number.
@@ -179,10 +186,10 @@ impl Learning {
             sums += length;
             (sums - length) as u32
         };
-        let narrow_groups = NARROW_GROUPS.min(batch);
+        let narrow_groups = multiprocessors.min(batch);
         for (conv, ks) in [(&mut conv5, 5), (&mut conv3, 3)] {
             let cubes = conv.count() * ks;
-            conv.groups = (multiprocessors * 2).div_ceil(cubes).min(batch);
+            conv.groups = groups(cubes, multiprocessors).min(batch);
             conv.to = take(conv.groups * conv.count() * ks * ks * 4096);
             conv.bias_to = take(conv.groups * conv.count() * 64);
         }

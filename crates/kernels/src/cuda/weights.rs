@@ -1,13 +1,15 @@
-//! Gradients of the weights: sums over images and pixels of a map times a gradient.
+//! Gradients of the convolutions' weights: sums over images and pixels of a map times a gradient.
 //!
 //! A cube takes one row of taps of one convolution and a group of the images; sums of several groups
 //! are added at the end, always in the same order.
+
+pub(super) mod linear;
 
 use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
 
 use super::{
     conv::{PITCH, SIDE, TILE},
-    lanes::{V2, V8, put, zeros},
+    lanes::{V2, V8, Words, put, words, zeros},
     narrow::{NARROW_PITCH, NARROW_TILE},
     program::{THREADS, spread_seeds},
 };
@@ -34,6 +36,35 @@ fn operand<E: Float>(b: &Array<V2<E>>, #[comptime] which: usize) -> Array<V2<E>>
     out[0] = b[comptime!(which * 2)];
     out[1] = b[comptime!(which * 2 + 1)];
     out
+}
+
+/// Begins to load a warp's part of an image: eight fragments of the input, then of the gradient.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn load<E: Float>(
+    store: &Array<V8<E>>,
+    loaded: &mut Array<Words>,
+    x_at: usize,
+    y_at: usize,
+    row: usize,
+    block: usize,
+    rows: usize,
+    warp: usize,
+) {
+    #[unroll]
+    for i in 0..16usize {
+        let fragment = warp + comptime!((i % 8) * 8);
+        if comptime!(i < 8) {
+            loaded[i] = words::<E>(store, x_at + fragment * 32);
+        } else {
+            let y = fragment / 4;
+            let mut v = Words::new(0u32);
+            if y < rows {
+                v = words::<E>(store, y_at + (y * row + fragment % 4 * block) * 32);
+            }
+            loaded[i] = v;
+        }
+    }
 }
 
 /// `sums[group][job][row of taps][tap][64 out][64 in]`, and `biases[group][job][64]`.
@@ -79,41 +110,34 @@ pub(super) fn convolution_weights<E: Float>(
     let first = images as usize * group / groups;
     let last = images as usize * (group + 1) / groups;
     let put_at = lane % 16 * PITCH + lane / 16;
+    let (x_stride, y_stride) = (jobs[at + X_STRIDE] as usize, jobs[at + Y_STRIDE] as usize);
+    let mut x_at = jobs[at + X] as usize + first * x_stride + lane;
+    let mut y_at = jobs[at + Y] as usize + first * y_stride + lane;
+    let (row, block) = (jobs[at + ROW] as usize, jobs[at + BLOCK] as usize);
+    let mut loaded = Array::<Words>::new(16usize);
+    load::<E>(store, &mut loaded, x_at, y_at, row, block, rows, warp);
     for image in first..last {
-        let x_at = jobs[at + X] as usize + image * jobs[at + X_STRIDE] as usize + lane;
-        let y_at = jobs[at + Y] as usize + image * jobs[at + Y_STRIDE] as usize + lane;
-        let mut loaded = Sequence::<V8<E>>::new();
-        #[unroll]
-        for i in 0..16usize {
-            // Eight fragments of the input, then of the gradient.
-            let fragment = warp + comptime!((i % 8) * 8);
-            let mut v = zero;
-            if comptime!(i < 8) {
-                v = store[x_at + fragment * 32];
-            } else {
-                let y = fragment / 4;
-                if y < rows {
-                    let row = y * jobs[at + ROW] as usize;
-                    let block = fragment % 4 * jobs[at + BLOCK] as usize;
-                    v = store[y_at + (row + block) * 32];
-                }
-            }
-            loaded.push(v);
-        }
         sync_cube();
         #[unroll]
         for i in 0..16usize {
             let fragment = warp + comptime!((i % 8) * 8);
             let (y, block) = (fragment / 4, fragment % 4 * 2);
+            let v = V8::<E>::reinterpret(loaded[i]);
             if comptime!(i < 8) {
                 let o = ((y + 2) * SIDE + 2) * PITCH + put_at + block;
-                put::<E>(&def, &mut x, *loaded.index(i), o);
+                put::<E>(&def, &mut x, v, o);
             } else {
                 let o = y * 16 * PITCH + put_at + block;
-                put::<E>(&def, &mut g, *loaded.index(i), o);
+                put::<E>(&def, &mut g, v, o);
             }
         }
         sync_cube();
+        // The next image is on its way while this one is multiplied.
+        if image + 1 < last {
+            x_at += x_stride;
+            y_at += y_stride;
+            load::<E>(store, &mut loaded, x_at, y_at, row, block, rows, warp);
+        }
         let g_at = (lane / 16 * 8 + lane % 8) * PITCH + mw * 4 + lane / 8 % 2;
         let x_from = ((ky + offset) * SIDE + offset + lane / 8 % 2 * 8 + lane % 8) * PITCH
             + nw * 2
@@ -328,118 +352,6 @@ pub(super) fn narrow_weights<E: Float>(
                 sums[o + 1] = pair[1];
             }
         }
-    }
-}
-
-/// Gradients of a projection's linear layer: `sums[latent][1024]`, and `[1024]` of its bias.
-///
-/// Cubes: blocks of 256 seeds, blocks of 8 latents.
-#[cube(launch_unchecked, fast_math = FastMath::all())]
-pub(super) fn seed_weights(
-    state: &Array<f32>,
-    sums: &mut Array<f32>,
-    latents_at: u32,
-    padded: u32,
-    gradient_at: u32,
-    to: u32,
-    bias_to: u32,
-    images: u32,
-    #[comptime] _sources: u64,
-) {
-    let seed = CUBE_POS_X as usize * 256 + UNIT_POS as usize;
-    let first = CUBE_POS_Y as usize * 8;
-    let mut acc = Array::<f32>::new(8usize);
-    #[unroll]
-    for j in 0..8usize {
-        acc[j] = 0.0;
-    }
-    let mut bias = 0.0f32;
-    for image in 0..images as usize {
-        let g = state[gradient_at as usize + image * 1024 + seed];
-        bias += g;
-        let z = latents_at as usize + image * padded as usize + first;
-        #[unroll]
-        for j in 0..8usize {
-            acc[j] += g * state[z + j];
-        }
-    }
-    #[unroll]
-    for j in 0..8usize {
-        sums[to as usize + (first + j) * 1024 + seed] = acc[j];
-    }
-    if first == 0 {
-        sums[bias_to as usize + seed] = bias;
-    }
-}
-
-/// Gradients of both heads' linear layers: `sums[vector of the map][output][8]`.
-///
-/// Cubes: blocks of 256 vectors, blocks of 8 outputs. `head_vectors`: vectors in one head's part.
-#[cube(launch_unchecked, fast_math = FastMath::all())]
-pub(super) fn head_weights<E: Float>(
-    store: &Array<V8<E>>,
-    pull: &Array<E>,
-    sums: &mut Array<f32>,
-    maps_at: u32,
-    stride: u32,
-    head_vectors: u32,
-    pull_at: u32,
-    outputs: u32,
-    to: u32,
-    images: u32,
-    #[comptime] _sources: u64,
-) {
-    let vector = CUBE_POS_X as usize * 256 + UNIT_POS as usize;
-    let outputs = outputs as usize;
-    let first = CUBE_POS_Y as usize * 8;
-    if vector < stride as usize {
-        let mut head = vector / head_vectors as usize;
-        if head > 1 {
-            head = 1;
-        }
-        let mut acc = Array::<f32>::new(64usize);
-        #[unroll]
-        for i in 0..64usize {
-            acc[i] = 0.0;
-        }
-        for image in 0..images as usize {
-            let v = store[maps_at as usize + image * stride as usize + vector];
-            let p = pull_at as usize + (image * 2 + head) * outputs + first;
-            #[unroll]
-            for j in 0..8usize {
-                let g = f32::cast_from(pull[p + j]);
-                #[unroll]
-                for u in 0..8usize {
-                    acc[comptime!(j * 8 + u)] += g * f32::cast_from(v[u]);
-                }
-            }
-        }
-        #[unroll]
-        for i in 0..64usize {
-            sums[to as usize + (vector * outputs + first) * 8 + i] = acc[i];
-        }
-    }
-}
-
-/// Gradients of both heads' biases: `sums[head, outputs]`. One cube.
-#[cube(launch_unchecked)]
-pub(super) fn head_bias<E: Float>(
-    pull: &Array<E>,
-    sums: &mut Array<f32>,
-    pull_at: u32,
-    both: u32,
-    to: u32,
-    images: u32,
-    #[comptime] _sources: u64,
-) {
-    let mut j = UNIT_POS as usize;
-    while j < both as usize {
-        let mut sum = 0.0f32;
-        for image in 0..images as usize {
-            sum += f32::cast_from(pull[pull_at as usize + image * both as usize + j]);
-        }
-        sums[to as usize + j] = sum;
-        j += THREADS;
     }
 }
 
