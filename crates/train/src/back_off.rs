@@ -17,6 +17,9 @@ const HABIT: f64 = 0.01;
 const KEEP_EVERY: u64 = 100;
 /// Of the usual factor: above, chains are as stable as usual.
 const STABLE: f64 = 0.95;
+/// Of the usual factor: chains with steps shorter than this end early, and explain images worse for no
+/// fault of the weights.
+const COMPARABLE: f64 = 0.9;
 /// Of the usual error: below, images are explained as usual.
 const WELL_ERROR: f64 = 1.2;
 /// Of the usual factor: steps that had to be shortened beyond this are not to blame, the weights are.
@@ -68,8 +71,8 @@ pub(crate) fn update(state: &mut State, learned: &Learned, max_diverged: f64) {
     }
     state.usual_step_factor += HABIT * (state.step_factor - state.usual_step_factor);
     // Of an update that was not taken it is unknown, or no measure; 0 has no geometric mean.
-    let known = |error: &f64| *error > 0.0 && learned.skipped.is_none();
-    if let Some(error) = learned.error.filter(known) {
+    let comparable = learned.skipped.is_none() && relative(state) >= COMPARABLE;
+    if let Some(error) = learned.error.filter(|error| comparable && *error > 0.0) {
         state.errors = Some(Errors::and(state.errors, error));
     }
 }
@@ -232,6 +235,27 @@ mod tests {
         assert_eq!(state.step_factor, AFTER_GOING_BACK * AFTER_GOING_BACK);
         // What was not learned from counts for nothing.
         assert_eq!(with(&[0.4], Some(Skip::Gradient)).errors, None);
+    }
+
+    #[test]
+    fn images_explained_worse_by_shorter_steps_are_none() {
+        let mut state = state(1.0);
+        let mut update = |state: &mut State| {
+            let learned = Learned {
+                // As of chains that end early.
+                error: Some(0.02 / state.step_factor.powi(2)),
+                ..Learned::new(0.3, 1e-3)
+            };
+            super::update(state, &learned, 0.1);
+        };
+        update(&mut state);
+        went_back(&mut state);
+        // Chains diverged with those weights too.
+        state.step_factor = 0.4;
+        while state.step_factor < 1.0 {
+            update(&mut state);
+            assert!(!is_astray(&state), "{}", state.step_factor);
+        }
     }
 
     #[test]

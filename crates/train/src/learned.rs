@@ -86,13 +86,20 @@ impl Learned {
             Skip::Diverged(found) => {
                 let sizes = self.step_sizes.as_ref();
                 let sizes = sizes.map_or(String::new(), |s| format!(" and step size {s}"));
+                // The mean may still have fallen where a few chains diverged.
+                let energy = if found.last > found.lowest {
+                    format!(
+                        "fell to {:.4e}, then rose to {:.4e}",
+                        found.lowest, found.last
+                    )
+                } else {
+                    format!("fell to {:.4e}", found.last)
+                };
                 format!(
-                    "{:.1} % of the chains diverged at step {} (mean energy fell to {:.4e}, then \
-                     rose to {:.4e}) with sigma {:.4}{sizes}",
+                    "{:.1} % of the chains diverged at step {} (mean energy {energy}) with sigma \
+                     {:.4}{sizes}",
                     100.0 * found.share,
                     found.step,
-                    found.lowest,
-                    found.last,
                     self.sigma,
                 )
             }
