@@ -81,6 +81,15 @@ pub(super) fn columns_operand<E: Float>(of: Words, #[comptime] part: usize) -> A
     out
 }
 
+/// One of two operands of 8 columns, from four matrices loaded at once.
+#[cube]
+pub(super) fn loaded_columns<E: Float>(b: &Array<V2<E>>, #[comptime] which: usize) -> Array<V2<E>> {
+    let mut out = Array::<V2<E>>::new(2usize);
+    out[0] = b[comptime!(which * 2)];
+    out[1] = b[comptime!(which * 2 + 1)];
+    out
+}
+
 /// 16 rows and 16 columns of the left factor, from 8 values each of row `lane / 4` and of the row 8
 /// further on; `part`: which four of the eight.
 #[cube]

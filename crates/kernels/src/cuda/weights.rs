@@ -9,7 +9,7 @@ use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
 
 use super::{
     conv::{PITCH, SIDE, TILE},
-    lanes::{V2, V8, Words, put, words, zeros},
+    lanes::{V2, V8, Words, loaded_columns, put, words, zeros},
     narrow::{NARROW_PITCH, NARROW_TILE},
     program::{THREADS, spread_seeds},
 };
@@ -28,15 +28,6 @@ pub(super) const BLOCK: usize = 5;
 pub(super) const ROWS: usize = 6;
 /// Pixels from the tile's corner to the input of the first tap of the first pixel.
 pub(super) const OFFSET: usize = 7;
-
-/// Two operands of 8 columns from what four matrices gave.
-#[cube]
-fn operand<E: Float>(b: &Array<V2<E>>, #[comptime] which: usize) -> Array<V2<E>> {
-    let mut out = Array::<V2<E>>::new(2usize);
-    out[0] = b[comptime!(which * 2)];
-    out[1] = b[comptime!(which * 2 + 1)];
-    out
-}
 
 /// Begins to load a warp's part of an image: eight fragments of the input, then of the gradient.
 #[cube]
@@ -167,8 +158,8 @@ pub(super) fn convolution_weights<E: Float>(
                     4usize,
                     true,
                 );
-                let b0 = operand::<E>(&b, 0usize);
-                let b1 = operand::<E>(&b, 1usize);
+                let b0 = loaded_columns::<E>(&b, 0usize);
+                let b1 = loaded_columns::<E>(&b, 1usize);
                 #[unroll]
                 for m in 0..2usize {
                     let o = comptime!(dx * 4 + m * 2);
@@ -310,7 +301,7 @@ pub(super) fn narrow_weights<E: Float>(
                 );
                 #[unroll]
                 for h in 0..2usize {
-                    let columns = operand::<E>(&b, h);
+                    let columns = loaded_columns::<E>(&b, h);
                     def.execute_inplace(&a, &columns, acc.index_mut(comptime!(u * 2 + h)));
                     // The middle one of nine taps meets every pixel once.
                     if comptime!(u == 4 && !seeds) {

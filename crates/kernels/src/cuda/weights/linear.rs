@@ -2,10 +2,7 @@
 
 use cubecl::{cmma::MmaDefinition, ir::MatrixIdent, prelude::*};
 
-use super::{
-    super::lanes::{V2, V8, zeros},
-    operand,
-};
+use super::super::lanes::{V2, V8, loaded_columns, zeros};
 
 /// Seeds of a cube, one a lane.
 pub(in super::super) const SEEDS: usize = 32;
@@ -180,8 +177,8 @@ pub(in super::super) fn head_weights<E: Float>(
                     4usize,
                     true,
                 );
-                columns.push(operand::<E>(&b, 0usize));
-                columns.push(operand::<E>(&b, 1usize));
+                columns.push(loaded_columns::<E>(&b, 0usize));
+                columns.push(loaded_columns::<E>(&b, 1usize));
             }
             #[unroll]
             for m in 0..2usize {
