@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn images_explained_worse_by_shorter_steps_are_none() {
         let mut state = state(1.0);
-        let mut update = |state: &mut State| {
+        let update = |state: &mut State| {
             let learned = Learned {
                 // As of chains that end early.
                 error: Some(0.02 / state.step_factor.powi(2)),
