@@ -4,7 +4,7 @@ use burn::{
     module::Module,
     nn::{Linear, conv::Conv2d},
     prelude::*,
-    tensor::activation::{sigmoid, softplus},
+    tensor::activation::{self, sigmoid},
 };
 
 use crate::{GeneratorConfig, ScaleForm, conv_gelu::conv_gelu, dense::dense, init::Init};
@@ -78,9 +78,9 @@ impl ScaleForm {
     pub(crate) fn scale<B: Backend>(self, raw: Tensor<B, 2>) -> Tensor<B, 2> {
         let limit = LOG_VARIANCE_LIMIT;
         match self {
-            Self::SoftplusLogVariance => (softplus(raw, 1.0).clamp(0.0, limit) * 0.5).exp(),
+            Self::SoftplusLogVariance => (softplus(raw).clamp(0.0, limit) * 0.5).exp(),
             Self::LogVariance => (raw.clamp(-limit, limit) * 0.5).exp(),
-            Self::Softplus => softplus(raw, 1.0) + SMALLEST_SOFTPLUS_SCALE,
+            Self::Softplus => softplus(raw) + SMALLEST_SOFTPLUS_SCALE,
         }
     }
 
@@ -92,7 +92,7 @@ impl ScaleForm {
         let scale = self.scale(raw.clone());
         let slope = match self {
             Self::SoftplusLogVariance => {
-                let inside = softplus(raw.clone(), 1.0).lower_elem(LOG_VARIANCE_LIMIT);
+                let inside = softplus(raw.clone()).lower_elem(LOG_VARIANCE_LIMIT);
                 scale.clone() * sigmoid(raw) * inside.float() * 0.5
             }
             Self::LogVariance => {
@@ -110,7 +110,7 @@ impl ScaleForm {
         match self {
             // With g = softplus(v) / 2: scale = exp(g), g' = s / 2, and so on.
             Self::SoftplusLogVariance => {
-                let inside = softplus(raw.clone(), 1.0).lower_elem(LOG_VARIANCE_LIMIT);
+                let inside = softplus(raw.clone()).lower_elem(LOG_VARIANCE_LIMIT);
                 let bounded = scale * inside.float();
                 let first = sigmoid(raw.clone()) * 0.5;
                 let [second, third] = sigmoid_slopes(raw).map(|slope| slope * 0.5);
@@ -126,9 +126,54 @@ impl ScaleForm {
     }
 }
 
+/// Where `log(1 + exp(v))` is `v` in float32.
+const LINEAR: f64 = 20.0;
+
+/// `log(1 + exp(v))`, also where `exp(v)` is no float32: there Burn's has no finite derivative, which
+/// bounds on its value do not mend.
+fn softplus<B: Backend>(raw: Tensor<B, 2>) -> Tensor<B, 2> {
+    let beyond = (raw.clone() - LINEAR).clamp_min(0.0);
+    activation::softplus(raw.clamp_max(LINEAR), 1.0) + beyond
+}
+
 /// The first and second derivatives of the logistic function.
 fn sigmoid_slopes<B: Backend>(x: Tensor<B, 2>) -> [Tensor<B, 2>; 2] {
     let value = sigmoid(x);
     let first = value.clone() * (-value.clone() + 1.0);
     [first.clone(), first * (value * -2.0 + 1.0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::{Autodiff, Flex};
+
+    use super::*;
+
+    type B = Autodiff<Flex>;
+
+    /// Values and derivatives, beside those that the explicit passes use, where `exp(v)` is no float32.
+    #[test]
+    fn the_scale_of_a_large_output_has_a_finite_derivative() {
+        let raw = [-200.0_f32, -1.0, 0.5, 9.0, 30.0, 89.0, 500.0];
+        for form in [
+            ScaleForm::SoftplusLogVariance,
+            ScaleForm::LogVariance,
+            ScaleForm::Softplus,
+        ] {
+            let given = Tensor::<B, 2>::from_floats([raw], &Default::default()).require_grad();
+            let scale = form.scale(given.clone());
+            let (value, slope) = form.scale_with_slope(given.clone().inner());
+            let found = given.grad(&scale.clone().sum().backward());
+            let found = found.map(|found| found.into_data());
+            let tolerance = burn::tensor::Tolerance::<f32>::rel_abs(1e-5, 1e-6);
+            scale
+                .inner()
+                .into_data()
+                .assert_approx_eq(&value.into_data(), tolerance);
+            match found {
+                Some(found) => found.assert_approx_eq(&slope.into_data(), tolerance),
+                None => panic!("{form:?} has no derivative"),
+            }
+        }
+    }
 }
