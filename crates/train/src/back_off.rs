@@ -39,19 +39,21 @@ const AFTER_GOING_BACK: f64 = 0.7;
 pub struct Errors {
     /// Over some 5 updates.
     pub recent: f64,
-    /// Over some 100.
+    /// Over some 100; over all of a run's while they are fewer, or the large errors that a run begins
+    /// with would be what is usual for long.
     pub usual: f64,
 }
 
 impl Errors {
-    fn and(errors: Option<Self>, error: f64) -> Self {
+    /// With that of an iteration, counted from 1.
+    fn and(errors: Option<Self>, error: f64, iteration: u64) -> Self {
         let Self { recent, usual } = errors.unwrap_or(Self {
             recent: error,
             usual: error,
         });
         Self {
             recent: recent * (error / recent).powf(RECENT),
-            usual: usual * (error / usual).powf(HABIT),
+            usual: usual * (error / usual).powf(HABIT.max(1.0 / iteration.max(1) as f64)),
         }
     }
 }
@@ -73,7 +75,7 @@ pub(crate) fn update(state: &mut State, learned: &Learned, max_diverged: f64) {
     // Of an update that was not taken it is unknown, or no measure; 0 has no geometric mean.
     let comparable = learned.skipped.is_none() && relative(state) >= COMPARABLE;
     if let Some(error) = learned.error.filter(|error| comparable && *error > 0.0) {
-        state.errors = Some(Errors::and(state.errors, error));
+        state.errors = Some(Errors::and(state.errors, error, state.iteration));
     }
 }
 
@@ -235,6 +237,24 @@ mod tests {
         assert_eq!(state.step_factor, AFTER_GOING_BACK * AFTER_GOING_BACK);
         // What was not learned from counts for nothing.
         assert_eq!(with(&[0.4], Some(Skip::Gradient)).errors, None);
+    }
+
+    #[test]
+    fn a_run_that_goes_black_early_is_told_by_all_its_errors() {
+        let mut state = state(1.0);
+        let mut learn = |error: f64| {
+            state.iteration += 1;
+            let learned = Learned {
+                error: Some(error),
+                ..Learned::new(0.3, 1e-3)
+            };
+            update(&mut state, &learned, 0.1);
+            is_astray(&state)
+        };
+        // Most is learned in the first ten updates.
+        let learning = (0..60).any(|i| learn(0.05 + 0.3 * 0.7_f64.powi(i)));
+        let black = (0..8).any(|_| learn(0.4));
+        assert!(!learning && black);
     }
 
     #[test]
