@@ -220,6 +220,16 @@ pub(super) fn pull_latents<E: Float>(
     let padded = program[at + op::PADDED] as usize;
     let column = program[at + op::COLUMN] as usize;
     let given = program[at + op::FLAGS] & op::GIVEN;
+    if given != 0 {
+        // Their weights are 0, but 0 times what was in that memory need not be.
+        let mut j = size_of_layer + tid;
+        while j < padded {
+            let to = program[at + op::PULL] as usize + image * padded * 2 + j;
+            pull[to] = E::from_int(0);
+            pull[to + padded] = E::from_int(0);
+            j += THREADS;
+        }
+    }
     let mut j = tid;
     while j < size_of_layer {
         let pulled = vector[j];
