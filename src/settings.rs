@@ -323,7 +323,7 @@ mod tests {
         };
         refuse("batchsize=7", "batchsize");
         refuse("batch_size=0", "batch_size");
-        refuse("precision=f16", "precision");
+        refuse("precision=f64", "precision");
         refuse("batch_size=many", "batch_size");
         refuse("langevin.step_size=0.05", "step_size");
         refuse("sigma=-1", "sigma");

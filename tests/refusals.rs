@@ -57,8 +57,13 @@ fn a_precision_that_a_backend_has_not() {
     let with = |precision: &'static str| ["--run", "nowhere", "--precision", precision];
     for command in COMMANDS {
         let arguments = |precision| [command, &with(precision)[..]].concat();
-        let error = refused(folder.path(), &arguments("bf16"), 2);
-        names(&error, &["--precision bf16", "flex", "--backend cuda"]);
+        for half in ["bf16", "f16"] {
+            let error = refused(folder.path(), &arguments(half), 2);
+            names(
+                &error,
+                &[&format!("--precision {half}"), "flex", "--backend cuda"],
+            );
+        }
         // What it has is no mistake.
         let error = refused(folder.path(), &arguments("f32"), 1);
         names(&error, &["nowhere holds no run"]);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What CI cannot check, on a machine with an NVIDIA GPU: kernels against float64, the whole model against
-# automatic differentiation on the CPU in both precisions, and exact resume. Exit code 0 if all passed.
+# automatic differentiation on the CPU in all precisions, and exact resume. Exit code 0 if all passed.
 #
 #     cargo build --release --features cuda
 #     cargo build --release -p shortrun-kernels --features cuda --examples
@@ -49,7 +49,9 @@ begin() { # NAME COMMAND...
 # Side by side: nothing here is timed.
 begin tensor_check "$programs/examples/tensor_check"
 begin kernel_check "$programs/examples/kernel_check" untimed
+begin kernel_check-f16 "$programs/examples/kernel_check" untimed f16
 begin selftest "$shortrun" selftest --backend cuda
+begin selftest-f16 "$shortrun" selftest --backend cuda --precision f16 --preset released
 begin selftest-f32 "$shortrun" selftest --backend cuda --precision f32 --preset quick
 begin exact-resume resume released --preset released
 begin exact-resume-64 resume quick-64 --preset quick --size 64

@@ -23,9 +23,9 @@ pub(super) struct BackendOption {
     /// Backend to compute on; it must have been compiled in (`--features NAME`).
     #[arg(long, value_enum, value_name = "NAME")]
     backend: Option<BackendName>,
-    /// What the generator's products are computed in, where the backend has a choice (cuda, vulkan, wgpu): bf16
-    /// (16 bits; float16 through Vulkan) or f32 (float32, nearly so on CUDA), slower [default: the run's own, else bf16].
-    #[arg(long, value_name = "bf16|f32", hide_possible_values = true,
+    /// What the generator's products are computed in, where the backend has a choice (cuda, vulkan, wgpu): bf16 or f16
+    /// (through Vulkan both mean f16) or f32 (nearly so on CUDA), slower [default: the run's own, else bf16].
+    #[arg(long, value_name = "bf16|f16|f32", hide_possible_values = true,
         value_parser = one_of(Precision::ALL, Precision::name))]
     precision: Option<Precision>,
 }

@@ -5,7 +5,8 @@
 //! cargo run --release -p shortrun-kernels --features cuda --example kernel_check
 //! ```
 //!
-//! Names of shapes choose among them; `quick`: the first alone; `untimed`, `unchecked`: one half.
+//! Names of shapes choose among them; `quick`: the first alone; `untimed`, `unchecked`: one half; `f16`: operands of
+//! float16, not bfloat16.
 #![allow(clippy::print_stdout)]
 
 #[path = "kernel_check/parts.rs"]
@@ -26,7 +27,7 @@ use reference::{Generator, Rng};
 use shapes::{finer, released, shapes, wider};
 use shortrun_kernels::{
     GeneratorKernels, Noise, NoiseStream, Observed, Shape,
-    cuda::{Network, Packed},
+    cuda::{Network, Operands, Packed},
 };
 use shortrun_langevin::{NoiseKey, Purpose};
 
@@ -63,8 +64,17 @@ fn sync(client: &Client) {
     }
 }
 
+/// Whether the command line has this word.
+fn asked(word: &str) -> bool {
+    std::env::args().skip(1).any(|argument| argument == word)
+}
+
 impl Case {
     fn new(client: &Client, shape: &Shape, batch: usize, seed: u64) -> Self {
+        let operands = match asked("f16") {
+            true => Operands::Half,
+            false => Operands::Brain,
+        };
         let generator = Generator::new(shape.clone(), seed);
         let mut rng = Rng(seed ^ 0x9E37_79B9_7F4A_7C15);
         let side = shape.size << shape.doublings;
@@ -79,7 +89,7 @@ impl Case {
         let weights = parts.map(|(_, own)| client.create_from_slice(bytes(&parameters[own])));
         let weights = weights.collect();
         Self {
-            network: Network::new(client.clone(), shape.clone()),
+            network: Network::new(client.clone(), shape.clone(), operands),
             generator,
             weights,
             batch,
@@ -425,11 +435,9 @@ fn time(client: &Client, name: &str, shape: &Shape, batch: usize, steps: usize) 
 
 fn main() {
     let client = CudaRuntime::client(&CudaDevice::default());
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let begun = Instant::now();
     let mut failed = false;
     let all = shapes();
-    let asked = |word: &str| arguments.iter().any(|a| a == word);
     // Without names all shapes, and the first one in a large batch too.
     let named: Vec<_> = all.iter().filter(|(name, _)| asked(name)).collect();
     if !asked("unchecked") {

@@ -1,6 +1,6 @@
 //! Langevin steps of the built-in generator on NVIDIA GPUs.
 //!
-//! Operands are bf16, sums float32; latents, noise, step and energies stay float32. A cube works on
+//! Operands have 16 bits ([`Operands`]), sums are float32; latents, noise, step and energies stay float32. A cube works on
 //! one image and keeps its feature maps in shared memory from convolution to convolution; only what
 //! the way back needs (GELU's slopes) and what the heads' linear layers multiply goes through global
 //! memory. Maps of more than 64 channels, and those between two doublings, do not fit and go through
@@ -27,6 +27,7 @@ mod learn;
 mod linear;
 mod narrow;
 mod op;
+mod operands;
 mod pack;
 mod plan;
 mod program;
@@ -39,7 +40,6 @@ use std::{
 };
 
 use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
-use half::bf16;
 
 use crate::{GeneratorKernels, Noise, Observed, Shape, copy, layout::Layout, noise, shape};
 
@@ -48,12 +48,15 @@ use self::{
     plan::{Plan, Weights},
 };
 
+pub use self::operands::Operands;
+
 type Client = ComputeClient<CudaRuntime>;
 
 /// A generator's shape, ready for its GPU.
 pub struct Network {
     client: Client,
     shape: Shape,
+    operands: Operands,
     layout: Layout,
     weights: Weights,
     /// Sources of the packed weights: for the ring, for direct reads, and biases.
@@ -108,7 +111,7 @@ struct Bench {
 
 impl Network {
     /// The tables for a shape that has passed [`Shape::check`].
-    pub fn new(client: Client, shape: Shape) -> Self {
+    pub fn new(client: Client, shape: Shape, operands: Operands) -> Self {
         let (weights, tables) = {
             let (weights, packing) = Weights::pack(&shape);
             let upload = |table: Vec<u32>| {
@@ -125,10 +128,16 @@ impl Network {
             client,
             layout: shape.parameters().layout,
             shape,
+            operands,
             weights,
             tables,
             plans: Mutex::default(),
         }
+    }
+
+    /// What the operands of products are.
+    pub fn operands(&self) -> Operands {
+        self.operands
     }
 
     /// Launches of one step.
@@ -220,51 +229,33 @@ impl GeneratorKernels for Network {
     fn pack(&self, weights: &[Handle]) -> Packed {
         let layout = &self.layout;
         let parameters = copy::put_together(&self.client, weights, layout);
-        let gather = |(table, length): &(Handle, usize), bytes: usize| {
-            let to = self.client.empty(length * bytes);
+        let gather = |(table, length): &(Handle, usize), kind: StorageType| {
+            let to = self.client.empty(length * kind.size());
             // SAFETY: places in the table are the layout's, and `to` has `length` values.
             unsafe {
-                let arguments = (
+                gather::gather::launch_unchecked::<CudaRuntime>(
+                    &self.client,
+                    CubeCount::Static(length.div_ceil(256) as u32, 1, 1),
+                    CubeDim::new_1d(256),
                     ArrayArg::from_raw_parts(parameters.clone(), layout.length),
                     ArrayArg::from_raw_parts(table.clone(), *length),
                     ArrayArg::from_raw_parts(to.clone(), *length),
+                    *length as u32,
+                    kind,
+                    crate::SOURCES,
                 );
-                let cubes = CubeCount::Static(length.div_ceil(256) as u32, 1, 1);
-                let threads = CubeDim::new_1d(256);
-                let (a, b, c) = arguments;
-                if bytes == 4 {
-                    gather::gather::launch_unchecked::<f32, CudaRuntime>(
-                        &self.client,
-                        cubes,
-                        threads,
-                        a,
-                        b,
-                        c,
-                        *length as u32,
-                        crate::SOURCES,
-                    );
-                } else {
-                    gather::gather::launch_unchecked::<bf16, CudaRuntime>(
-                        &self.client,
-                        cubes,
-                        threads,
-                        a,
-                        b,
-                        c,
-                        *length as u32,
-                        crate::SOURCES,
-                    );
-                }
             }
             to
         };
+        let operands = self.operands.storage();
+        let single = f32::as_type_native_unchecked().storage_type();
         let [ring, direct, bias] = &self.tables;
         Packed {
-            ring: gather(ring, 2),
+            ring: gather(ring, operands),
             rows: ring.1 / 256,
-            direct: gather(direct, 2),
+            direct: gather(direct, operands),
             direct_vectors: direct.1 / 8,
-            bias: gather(bias, 4),
+            bias: gather(bias, single),
             biases: bias.1,
         }
     }

@@ -8,27 +8,30 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 /// Operands of the generator's convolutions and linear layers, in the chain, in synthesis and in learning. Sums,
-/// latents, noise, energies, weights and moments are float32 in either, and so are the second derivatives
+/// latents, noise, energies, weights and moments are float32 in all, and so are the second derivatives
 /// of the step-size objective.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 16 bits, where a backend's kernels have them: bf16 (8 bits of mantissa) in fused kernels on CUDA, float16 (11
-    /// bits) through Vulkan where the driver has cooperative matrices.
+    /// bfloat16 (8 bits of mantissa, the range of float32) in fused kernels on CUDA; through Vulkan as [`F16`](Self::F16).
     #[default]
     Bf16,
+    /// float16 (11 bits; values up to 65,504) in the same fused kernels on CUDA; through Vulkan where the
+    /// driver has cooperative matrices of it, else bfloat16, else float32.
+    F16,
     /// Float32 through Vulkan; on CUDA nearly that (errors of 1e-5), by tensor operations; slower.
     F32,
 }
 
 impl Precision {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Bf16, Self::F32];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Bf16, Self::F16, Self::F32];
 
     /// The name in a configuration and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
             Self::F32 => "f32",
         }
     }

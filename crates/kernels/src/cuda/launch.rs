@@ -1,7 +1,6 @@
 //! The launches of a step, and of the gradients of the weights.
 
 use cubecl::{cuda::CudaRuntime, prelude::*, server::Handle};
-use half::bf16;
 
 use super::{
     Bench, Network, Packed, Planned, Uploaded,
@@ -81,7 +80,7 @@ impl Network {
                     tile_size: [kernel * 4, 256].into(),
                 },
                 tensor,
-                bf16::as_type_native_unchecked(),
+                self.operands.storage(),
             )
         };
         let images = bench.batch * self.shape.image_values();
@@ -89,7 +88,7 @@ impl Network {
         // SAFETY: the plan was made for this shape and batch; every place in its program lies within
         // the arrays.
         unsafe {
-            program::run_program::launch_unchecked::<bf16, CudaRuntime>(
+            program::run_program::launch_unchecked::<CudaRuntime>(
                 &self.client,
                 CubeCount::Static(bench.batch as u32, 1, 1),
                 CubeDim::new_1d(32 * WARPS),
@@ -117,6 +116,7 @@ impl Network {
                 mode,
                 observed.precision,
                 program.wide,
+                self.operands.storage(),
                 crate::SOURCES,
             );
         }
@@ -128,7 +128,7 @@ impl Network {
         let tiles = bench.batch.div_ceil(IMAGES) as u32;
         // SAFETY: as in `launch_images`.
         unsafe {
-            linear::heads_forward::launch_unchecked::<bf16, CudaRuntime>(
+            linear::heads_forward::launch_unchecked::<CudaRuntime>(
                 &self.client,
                 CubeCount::Static(tiles, of.outputs / 16, of.parts),
                 CubeDim::new_1d(32 * WARPS),
@@ -142,6 +142,7 @@ impl Network {
                 bench.batch as u32,
                 of.head_blocks,
                 of.outputs,
+                self.operands.storage(),
                 crate::SOURCES,
             );
         }
@@ -153,7 +154,7 @@ impl Network {
         let tiles = bench.batch.div_ceil(IMAGES) as u32;
         // SAFETY: as in `launch_images`.
         unsafe {
-            linear::heads_back::launch_unchecked::<bf16, CudaRuntime>(
+            linear::heads_back::launch_unchecked::<CudaRuntime>(
                 &self.client,
                 CubeCount::Static(tiles, of.map_blocks / BACK_WARPS, 1),
                 CubeDim::new_1d(32 * BACK_WARPS),
@@ -168,6 +169,7 @@ impl Network {
                 bench.batch as u32,
                 of.outputs / 32,
                 of.head_blocks,
+                self.operands.storage(),
                 crate::SOURCES,
             );
         }
@@ -199,7 +201,7 @@ impl Network {
         let narrow = |wide_at: u32, narrow_at: u32, [to, bias_to]: [u32; 2], seeds: bool| {
             // SAFETY: the places were made for this plan, and lie within its arrays.
             unsafe {
-                weights::narrow_weights::launch_unchecked::<bf16, CudaRuntime>(
+                weights::narrow_weights::launch_unchecked::<CudaRuntime>(
                     client,
                     cubes(learning.narrow_groups, 1, 1),
                     threads,
@@ -212,6 +214,7 @@ impl Network {
                     bias_to,
                     images,
                     seeds,
+                    self.operands.storage(),
                     crate::SOURCES,
                 );
             }
@@ -222,7 +225,7 @@ impl Network {
                 (&learning.conv5, &uploaded.jobs5, 5),
                 (&learning.conv3, &uploaded.jobs3, 3),
             ] {
-                weights::convolution_weights::launch_unchecked::<bf16, CudaRuntime>(
+                weights::convolution_weights::launch_unchecked::<CudaRuntime>(
                     client,
                     cubes(ks, conv.count(), conv.groups),
                     threads,
@@ -233,6 +236,7 @@ impl Network {
                     conv.bias_to,
                     images,
                     ks,
+                    self.operands.storage(),
                     crate::SOURCES,
                 );
             }
@@ -272,7 +276,7 @@ impl Network {
                 }
             }
             for (of, [linear, bias]) in plan.linears.iter().zip(&learning.heads) {
-                head_weights::launch_unchecked::<bf16, CudaRuntime>(
+                head_weights::launch_unchecked::<CudaRuntime>(
                     client,
                     cubes(
                         of.stride as usize / MAP_VECTORS,
@@ -291,6 +295,7 @@ impl Network {
                     *linear,
                     *bias,
                     images,
+                    self.operands.storage(),
                     crate::SOURCES,
                 );
             }

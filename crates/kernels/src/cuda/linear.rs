@@ -108,6 +108,7 @@ pub(super) fn heads_forward<E: Float>(
     images: u32,
     steps: u32,
     outputs: u32,
+    #[define(E)] _operands: StorageType,
     #[comptime] _sources: u64,
 ) {
     let mut shared = SharedMemory::<f32>::new_aligned(comptime!(8 * IMAGES * 32), 128usize);
@@ -187,6 +188,7 @@ pub(super) fn heads_back<E: Float>(
     images: u32,
     steps: u32,
     head_blocks: u32,
+    #[define(E)] _operands: StorageType,
     #[comptime] _sources: u64,
 ) {
     let lane = UNIT_POS_PLANE as usize;

@@ -3,7 +3,7 @@
 use cubecl::prelude::*;
 use half::{bf16, f16};
 
-/// Operands of 16 bits; sums are float32. Both take the same time.
+/// Operands of 16 bits; sums are float32. The kernels are the same but for the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operands {
     /// bfloat16: 8 bits of mantissa, the range of float32.

@@ -65,6 +65,7 @@ pub(super) fn run_program<E: Float>(
     mode: u32,
     precision: f32,
     #[comptime] wide: bool,
+    #[define(E)] _operands: StorageType,
     #[comptime] _sources: u64,
 ) {
     let mut ring = SharedMemory::<V8<E>>::new_aligned(comptime!(SLOT * 4), 128usize);

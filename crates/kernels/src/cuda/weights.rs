@@ -70,6 +70,7 @@ pub(super) fn convolution_weights<E: Float>(
     bias_to: u32,
     images: u32,
     #[comptime] ks: usize,
+    #[define(E)] _operands: StorageType,
     #[comptime] _sources: u64,
 ) {
     let mut x = SharedMemory::<V8<E>>::new_aligned(TILE, 128usize);
@@ -219,6 +220,7 @@ pub(super) fn narrow_weights<E: Float>(
     bias_to: u32,
     images: u32,
     #[comptime] seeds: bool,
+    #[define(E)] _operands: StorageType,
     #[comptime] _sources: u64,
 ) {
     let mut wide = SharedMemory::<V8<E>>::new_aligned(comptime!(256 * PITCH), 128usize);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::prelude::*;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::cuda::CudaRuntime;
-use shortrun_kernels::GeneratorKernels;
+use shortrun_kernels::{GeneratorKernels, cuda::Operands};
 
 use crate::{
     GeneratorConfig, Precision,
@@ -21,17 +21,21 @@ pub(crate) use shortrun_kernels::cuda::Network;
 /// A tensor of the CUDA backend.
 type Values = CubeTensor<CudaRuntime>;
 
-/// bf16 operands, float32 sums.
+/// Operands of 16 bits, float32 sums.
 impl Fused for Network {
     fn of(like: &Values, config: &GeneratorConfig) -> Result<Arc<Self>, String> {
         static MADE: Made<Network> = Made::new(Vec::new());
-        if precision() == Precision::F32 {
-            return Err("nearly float32 was asked for (precision f32)".to_owned());
-        }
+        let operands = match precision() {
+            Precision::Bf16 => Operands::Brain,
+            Precision::F16 => Operands::Half,
+            Precision::F32 => {
+                return Err("nearly float32 was asked for (precision f32)".to_owned());
+            }
+        };
         let shape = fused::shape(config)?;
         shape.check()?;
-        let wanted = |network: &Self| *network.shape() == shape;
-        let make = || Self::new(like.client.clone(), shape.clone());
+        let wanted = |network: &Self| *network.shape() == shape && network.operands() == operands;
+        let make = || Self::new(like.client.clone(), shape.clone(), operands);
         Ok(fused::once(&MADE, like, wanted, make))
     }
 }

@@ -110,6 +110,7 @@ pub(in super::super) fn head_weights<E: Float>(
     to: u32,
     bias_to: u32,
     images: u32,
+    #[define(E)] _operands: StorageType,
     #[comptime] _sources: u64,
 ) {
     let mut maps = SharedMemory::<V8<E>>::new_aligned(comptime!(DEPTH * MAP_PITCH), 128usize);
