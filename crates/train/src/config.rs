@@ -14,7 +14,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Learning steps of the whole run.
     pub iterations: u64,
-    /// Minutes of training, over all sessions, after which the run ends even if iterations remain.
+    /// Minutes of training, over all sessions and without looks at test images, after which the run ends
+    /// even if iterations remain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
     /// What the generator's products are computed in, where the backend has a choice; bf16 if it is not

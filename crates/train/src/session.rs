@@ -36,7 +36,7 @@ pub enum Ending {
     Diverged,
 }
 
-/// `summary.json`: the end of a session.
+/// `summary.json`: the end of the last session; not there while one goes on, or if it was killed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// How it ended.
@@ -51,12 +51,12 @@ pub struct Summary {
     pub evaluation: Option<Evaluation>,
     /// Iteration and test error of the best checkpoint.
     pub best: Option<(u64, f64)>,
-    /// Seconds over all sessions.
+    /// Seconds of training over all sessions, without looks at test images.
     pub seconds: f64,
     /// How many numbers are learned.
     #[serde(default)]
     pub parameters: Parameters,
-    /// The most memory the process had at once, in MiB, where the system says so.
+    /// The most memory that a process had at once, of all sessions, in MiB, where the system says so.
     #[serde(default)]
     pub peak_memory_mib: Option<f64>,
 }
@@ -78,6 +78,8 @@ pub struct Session<'a, B: Backend, M: Method<B>> {
     method: M,
     state: State,
     device: B::Device,
+    /// Of earlier sessions.
+    peak_memory_before: Option<f64>,
     _lock: File,
 }
 
@@ -105,6 +107,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             method,
             state: State::new(&data.name, data.train.len()),
             device: device.clone(),
+            peak_memory_before: None,
             config,
             folder,
             data,
@@ -187,6 +190,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         let mut log = MetricsLog::open(&self.folder, self.state.iteration)?;
         let minutes = self.config.minutes;
         let clock = Clock::go_on(&self.folder, self.state.iteration, minutes)?;
+        self.forget_summary()?;
         let mut batches = Batches::new(
             self.config.seed,
             self.data.train.len(),
@@ -217,7 +221,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
                 .iteration
                 .is_multiple_of(self.config.checkpoint.every);
             if saved {
-                evaluation = Some(self.checkpoint(&mut log, progress)?);
+                evaluation = Some(clock.aside(|| self.checkpoint(&mut log, progress))?);
             }
         }
         let ending = if done(self.state.iteration) {
@@ -231,7 +235,7 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         // A stopped run must log what an unstopped one would: the evaluation waits for the end.
         match ending {
             Ending::Finished if !evaluated => {
-                evaluation = Some(self.checkpoint(&mut log, progress)?);
+                evaluation = Some(clock.aside(|| self.checkpoint(&mut log, progress))?);
             }
             _ if !saved => self.save(&log)?,
             _ => {}
@@ -299,6 +303,20 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
         }
     }
 
+    /// Removes the `summary.json` of the session before: were this one killed, it would be taken for
+    /// its end.
+    fn forget_summary(&mut self) -> Result<(), TrainError> {
+        let path = self.folder.summary();
+        let before = Summary::read(&self.folder);
+        self.peak_memory_before = before.and_then(|summary| summary.peak_memory_mib);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(crate::error::at(&path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Writes `summary.json`.
     fn summarise(
         &self,
@@ -315,7 +333,10 @@ impl<'a, B: Backend, M: Method<B>> Session<'a, B, M> {
             best: self.state.best,
             seconds: clock.seconds(),
             parameters: self.method.parameters(),
-            peak_memory_mib: peak_memory_mib(),
+            peak_memory_mib: [self.peak_memory_before, peak_memory_mib()]
+                .into_iter()
+                .flatten()
+                .reduce(f64::max),
         };
         let path = self.folder.summary();
         let json =
