@@ -43,6 +43,8 @@ impl AbpConfig {
         config.langevin.steps = self.steps;
         config.langevin.step_size = self.step_size.clone();
         config.langevin.persistent = true;
+        // The objective is of chains that begin at the prior.
+        config.step_size.every = 0;
         config
     }
 }

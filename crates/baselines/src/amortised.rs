@@ -1,6 +1,10 @@
 //! Learning a generator and an inference network together, by the bound.
 
-use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
+use burn::{
+    backend::Autodiff,
+    module::{AutodiffModule, ModuleVisitor, Param},
+    prelude::*,
+};
 use shortrun_data::Images;
 use shortrun_eval::{Reconstruction, host, image_batches, reconstruct_by, sample_batches};
 use shortrun_langevin::{NoiseKey, Purpose};
@@ -84,6 +88,22 @@ impl<B: Backend, N: Amortising<B>> Amortised<B, N> {
     }
 }
 
+/// How many numbers of a module are learned: running moments are counted by Burn, but are none.
+fn learned<B: Backend>(module: &impl Module<Autodiff<B>>) -> usize {
+    struct Learned(usize);
+    impl<B: Backend> ModuleVisitor<Autodiff<B>> for Learned {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+            let values = param.val();
+            if values.is_require_grad() {
+                self.0 += values.shape().num_elements();
+            }
+        }
+    }
+    let mut learned = Learned(0);
+    module.visit(&mut learned);
+    learned.0
+}
+
 impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
     fn image_shape(&self) -> [usize; 3] {
         self.generator().config().image_shape()
@@ -92,7 +112,7 @@ impl<B: Backend, N: Amortising<B>> Method<B> for Amortised<B, N> {
     fn parameters(&self) -> Parameters {
         Parameters {
             generator: self.generator().num_params(),
-            inference: self.network().num_params(),
+            inference: learned(self.network()),
         }
     }
 

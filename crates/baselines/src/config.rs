@@ -116,8 +116,9 @@ impl MethodName {
                 "langevin.steps",
                 "langevin.step_size",
                 "langevin.persistent",
+                "step_size.every",
             ],
-            Self::Mcmc => &["langevin.steps", "langevin.persistent"],
+            Self::Mcmc => &["langevin.steps", "langevin.persistent", "step_size.every"],
             _ => &[],
         }
     }
@@ -199,6 +200,15 @@ impl MethodConfig {
         }
     }
 
+    /// With all that depends on how a run begins settled, so that it stays when the run goes on for
+    /// longer.
+    pub fn of_run(self, training: &TrainConfig) -> Self {
+        match self {
+            Self::LadderVae(config) => Self::LadderVae(config.of_run(training)),
+            other => other,
+        }
+    }
+
     /// Checks that the settings make sense, and that the method goes with a generator.
     ///
     /// # Errors
@@ -262,6 +272,8 @@ impl MethodConfig {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use shortrun_train::Sigma;
+
     use super::*;
 
     #[test]
@@ -275,6 +287,31 @@ mod tests {
             );
             let read: MethodConfig = serde_json::from_str(&text).unwrap();
             assert_eq!((read.name(), read), (name, config));
+        }
+    }
+
+    #[test]
+    fn a_run_that_goes_on_for_longer_keeps_its_warm_up() {
+        let training = |iterations| TrainConfig {
+            iterations,
+            sigma: Sigma::Constant(0.2),
+            ..TrainConfig::default()
+        };
+        let begun = MethodName::LadderVae.config().of_run(&training(600));
+        let MethodConfig::LadderVae(config) = &begun else {
+            unreachable!("{begun:?}")
+        };
+        assert_eq!(config.warm_up, Some(60));
+        assert_eq!(begun.clone().of_run(&training(20_000)), begun);
+    }
+
+    #[test]
+    fn chains_that_go_on_have_no_step_size_tuned_for_others() {
+        let mut usual = TrainConfig::default();
+        usual.step_size.every = 50;
+        for method in [MethodName::Abp, MethodName::Mcmc] {
+            assert_eq!(method.training(&usual).step_size.every, 0);
+            assert!(method.defined_by().contains(&"step_size.every"));
         }
     }
 

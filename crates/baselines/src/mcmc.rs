@@ -29,6 +29,8 @@ impl McmcConfig {
         let mut config = config.clone();
         config.langevin.steps = self.steps;
         config.langevin.persistent = true;
+        // The objective is of chains that begin at the prior.
+        config.step_size.every = 0;
         config
     }
 }

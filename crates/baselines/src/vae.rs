@@ -58,6 +58,15 @@ impl VaeConfig {
 }
 
 impl LadderVaeConfig {
+    /// With the warm-up that it has in a run with these settings: one that grew with `iterations`
+    /// would begin again when a run goes on for longer.
+    pub fn of_run(&self, config: &TrainConfig) -> Self {
+        Self {
+            warm_up: Some(self.warm_up.unwrap_or_else(|| usual_warm_up(config))),
+            ..self.clone()
+        }
+    }
+
     /// A generator of any number of layers, about to be learned with a ladder.
     ///
     /// # Errors

@@ -81,16 +81,6 @@ impl<B: Backend> GlowMethod<B> {
         Ok(nats)
     }
 
-    /// Mean bits per dimension of the first `count` images, with one draw of dequantisation noise.
-    ///
-    /// # Errors
-    /// If there are no images.
-    pub fn bits_per_dimension(&self, images: &Images, count: usize) -> Result<f64, TrainError> {
-        let nats = self.log_densities(images, count)?;
-        let mean = nats.iter().sum::<f64>() / nats.len() as f64;
-        Ok(bits_per_dimension(mean, self.flow().dim()))
-    }
-
     fn key(&self, iteration: u64, purpose: Purpose) -> NoiseKey {
         NoiseKey {
             seed: self.config.seed,
