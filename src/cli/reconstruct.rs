@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Instant};
 use burn::prelude::*;
 use clap::Args;
 use serde::Serialize;
-use shortrun_eval::{Grid, Inference, mean_image_mse};
+use shortrun_eval::{Grid, Inference, bits_per_dimension_of_bytes, mean_image_mse};
 use shortrun_train::{DensityKind, Method};
 
 use super::{
@@ -49,6 +49,9 @@ pub(super) struct Report {
     log_density: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_density_is: Option<DensityKind>,
+    /// Of a method whose density is exact, that of images of bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bits_per_dimension: Option<f64>,
     sigma: f64,
     diverged: f64,
     checkpoint: u64,
@@ -86,9 +89,11 @@ impl fmt::Display for Report {
                 DensityKind::Exact => "=",
                 DensityKind::LowerBound => ">=",
             };
+            let bits = self.bits_per_dimension;
+            let bits = bits.map_or_else(String::new, |b| format!(", {b:.4} bits per dimension"));
             writeln!(
                 f,
-                "log p(x) {is} {nats:.1} nats an image, by {}",
+                "log p(x) {is} {nats:.1} nats an image{bits}, by {}",
                 self.inferred_by
             )?;
         }
@@ -137,6 +142,7 @@ impl OnBackend for ReconstructArgs {
             chain: None,
             log_density: None,
             log_density_is: None,
+            bits_per_dimension: None,
             sigma: run.sigma(),
             diverged: found.divergence.map_or(0.0, |found| found.share),
             checkpoint: run.checkpoint.state.iteration,
@@ -158,6 +164,10 @@ impl OnBackend for ReconstructArgs {
                 if let Some(density) = method.log_density(state, &chosen.images, count)? {
                     report.log_density = Some(density.mean()).filter(|mean| mean.is_finite());
                     report.log_density_is = Some(density.kind);
+                    report.bits_per_dimension = report
+                        .log_density
+                        .filter(|_| density.kind == DensityKind::Exact)
+                        .map(|nats| bits_per_dimension_of_bytes(nats, shape.values()));
                 }
             }
         }

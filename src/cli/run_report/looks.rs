@@ -1,6 +1,7 @@
 //! What there is to see of a checkpoint: samples, reconstructions, inpainting, layers, the step size.
 
 use burn::{backend::Autodiff, module::AutodiffModule, prelude::*};
+use shortrun_baselines::MethodName;
 use shortrun_data::ImageShape;
 use shortrun_eval::{Grid, Inference, Mask, Side, host, inpaint, resample_layers};
 use shortrun_model::{Generator, MultiLayerGenerator};
@@ -144,7 +145,12 @@ impl<B: Backend> Looker<'_, B> {
         let method = self.run.method_seeded::<B>(seed, &self.device)?;
         let images = method.samples(SAMPLES, SAMPLES)?.flat_map(host).collect();
         let shape = ImageShape::square(config.image_channels, config.image_size);
-        let caption = format!("{SAMPLES} samples from the prior");
+        let from = match self.run.config.method.name() {
+            MethodName::Glo => "the Gaussian fitted to its latents",
+            MethodName::Glow => "noise at its temperature",
+            _ => "the prior",
+        };
+        let caption = format!("{SAMPLES} samples from {from}");
         let mut pictures = vec![Picture::of(&Grid::new(shape, COLUMNS, images), caption)?];
         let mut section = Section::new(id, title);
         match chosen.map(|chosen| chosen.training_images(SAMPLES)) {
@@ -167,9 +173,11 @@ impl<B: Backend> Looker<'_, B> {
         let (found, by) = self
             .run
             .reconstruct::<B>(options, images, count, &self.device)?;
-        let by = match by {
-            InferredBy::Chain(_) => self.chain(),
-            InferredBy::Method(name, _) => format!("inferred by {}", name.name()),
+        let (by, exact) = match by {
+            InferredBy::Chain(_) => (self.chain(), false),
+            InferredBy::Method(name, method) => {
+                (format!("inferred by {}", name.name()), method.is_exact())
+            }
         };
         let shown = count.min(PAIRS);
         let values = shown * images.shape().values();
@@ -180,6 +188,12 @@ impl<B: Backend> Looker<'_, B> {
             number(found.mse()),
             by
         ));
+        if exact {
+            section = section.note(
+                "It gives every image back: this is the error of its inverse, not to be compared with that \
+                 of other methods.",
+            );
+        }
         if let Some(divergence) = &found.divergence {
             let share = number(100.0 * divergence.share);
             section = section.note(format!("{share} % of the chains diverged."));
