@@ -57,6 +57,20 @@ fn killed_at_any_moment_a_run_goes_on_as_if_nothing_had_been() {
 }
 
 #[test]
+fn a_killed_session_is_not_taken_for_the_one_before() {
+    let folder = workplace();
+    let here = folder.path();
+    done(here, &tiny(&["--run", "killed", "--steps", "5"]));
+    let summary = here.join("killed/summary.json");
+    assert!(summary.is_file());
+    let more = ["train", "--run", "killed", "--resume", "--steps", "100000"];
+    let mut run = begun(here, &more, 12);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert!(!summary.exists());
+}
+
+#[test]
 fn an_interrupt_saves_and_says_how_to_go_on() {
     let folder = workplace();
     let here = folder.path();
@@ -80,6 +94,40 @@ fn an_interrupt_saves_and_says_how_to_go_on() {
     );
     done(here, &tiny(&["--run", "whole", "--steps", &steps]));
     same_end(here);
+}
+
+/// As in a terminal, where the process at work is interrupted too.
+#[test]
+fn an_interrupted_comparison_says_that_it_goes_on() {
+    use std::os::unix::process::CommandExt;
+    let folder = workplace();
+    let here = folder.path();
+    let mut arguments = tiny(&[
+        "--runs",
+        "runs",
+        "--methods",
+        "glo,abp",
+        "--budget",
+        "100000",
+    ]);
+    arguments[0] = "compare";
+    let mut compare = shortrun(here, &arguments);
+    let compare = compare.stdout(Stdio::null()).stderr(Stdio::piped());
+    let compare = compare.process_group(0).spawn().unwrap();
+    let log = here.join("runs/glo/metrics.jsonl");
+    while fs::read_to_string(&log).unwrap_or_default().lines().count() < 5 {
+        thread::sleep(Duration::from_millis(2));
+    }
+    let group = format!("-{}", compare.id());
+    let interrupt = Command::new("kill").args(["-INT", "--", &group]).status();
+    assert!(interrupt.unwrap().success());
+    let output = compare.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopped; the same command goes on"), "{said}");
+    let summary = fs::read_to_string(here.join("runs/glo/summary.json")).unwrap();
+    assert!(summary.contains("\"stopped\""), "{summary}");
+    assert!(!here.join("runs/abp").exists());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What each method of a comparison is given.
 
-use std::{str::FromStr, time::Duration};
+use std::{ffi::OsString, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,27 @@ impl FromStr for Budget {
 }
 
 impl Budget {
+    /// What arguments of `train` say.
+    pub(super) fn of(arguments: &[OsString]) -> Option<Self> {
+        let value = |flag: &str| {
+            let place = arguments.iter().position(|argument| argument == flag)?;
+            arguments.get(place + 1)?.to_str()
+        };
+        match value("--minutes") {
+            Some(minutes) => minutes.parse().ok().map(Self::Minutes),
+            None => value("--steps")?.parse().ok().map(Self::Updates),
+        }
+    }
+
+    /// Whether a run that was given `before` can go on until it has been given this.
+    pub(super) fn goes_on_from(self, before: Self) -> bool {
+        match (before, self) {
+            (Self::Updates(before), Self::Updates(now)) => before <= now,
+            (Self::Minutes(before), Self::Minutes(now)) => before <= now,
+            _ => false,
+        }
+    }
+
     /// The flags of `train` that keep to it.
     pub(super) fn flags(self) -> Vec<String> {
         match self {
@@ -71,5 +92,26 @@ mod tests {
         for wrong in ["0", "0m", "-1m", "m", "ten", "infm", "NaNm", "1e300m", "5s"] {
             assert!(wrong.parse::<Budget>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn it_is_read_from_the_flags_it_gives() {
+        for budget in [Budget::Updates(7), Budget::Minutes(2.5)] {
+            let flags: Vec<OsString> = budget.flags().into_iter().map(OsString::from).collect();
+            assert_eq!(Budget::of(&flags), Some(budget));
+        }
+        assert_eq!(Budget::of(&[]), None);
+    }
+
+    #[test]
+    fn runs_go_on_with_more_of_the_same_kind() {
+        let (updates, minutes) = (Budget::Updates(7), Budget::Minutes(2.5));
+        assert!(Budget::Updates(9).goes_on_from(updates) && updates.goes_on_from(updates));
+        assert!(Budget::Minutes(3.0).goes_on_from(minutes));
+        assert!(
+            !Budget::Updates(6).goes_on_from(updates)
+                && !Budget::Minutes(2.0).goes_on_from(minutes)
+        );
+        assert!(!minutes.goes_on_from(updates) && !updates.goes_on_from(minutes));
     }
 }

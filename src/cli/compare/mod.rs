@@ -8,6 +8,7 @@ mod table;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use clap::Args;
@@ -18,6 +19,7 @@ use shortrun_train::Ending;
 use self::{budget::Budget, picture::Picture, table::Table};
 use super::{
     Exit, Failure,
+    interrupt::stop_on_interrupt,
     options::{at_least_one, one_of},
     reporting::to_json,
     train::LearnOptions,
@@ -49,6 +51,10 @@ pub(super) struct CompareArgs {
     /// trained once for all methods.
     #[arg(long, value_name = "FILE.pth")]
     weights: Option<PathBuf>,
+    /// That classifier, if it is not to be trained: images without labels have no other way. It may be
+    /// of other images of the same size [default: DIR/classifier.safetensors, trained if not there].
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "weights")]
+    classifier: Option<PathBuf>,
     /// Updates of that classifier's weights.
     #[arg(long, default_value_t = ClassifierOptions::default().iterations, value_name = "N")]
     classifier_updates: u64,
@@ -103,34 +109,48 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
         }
         // A slip is told before the first run, not at the last.
         let training = args.learning(*method).check()?;
-        let (annealing, method) = (training.sigma.annealing(), method.name());
-        if let Some(updates) = args.budget.updates().filter(|budget| *budget < annealing) {
+        let (annealing, has_sigma) = (training.sigma.annealing(), method.has_standard_prior());
+        let method = method.name();
+        let budget = args.budget.updates().filter(|budget| *budget < annealing);
+        if let Some(updates) = budget.filter(|_| has_sigma) {
             remarks.push(format!(
                 "{method}: sigma falls for {annealing} updates, longer than the budget of {updates}; \
                  --set sigma={{…}} says otherwise"
             ));
         }
     }
+    if args.has_extractor()? == Some(false) {
+        remarks.push(format!("no distances: {NO_LABELS}"));
+    }
     if !args.json {
         remarks.iter().for_each(|remark| err!("{remark}"));
     }
     fs::create_dir_all(&args.runs).map_err(|error| failed(&args.runs, &error))?;
-    let mut looked_at = Vec::new();
+    // The processes of a terminal are interrupted together: the one at work saves and ends.
+    let stop = stop_on_interrupt("stopping, as soon as the present command has ended")?;
+    let picture = args.runs.join("compare.png");
+    let mut table = None;
+    let mut all = Vec::new();
     for method in &args.methods {
-        if args.train(*method)? == Ending::Stopped {
+        let ending = args.train(*method)?;
+        all.push(args.look_at(*method, &stop)?);
+        if ending == Ending::Stopped || stop.load(Ordering::Relaxed) {
             err!("stopped; the same command goes on");
             return Ok(Exit::Interrupted);
         }
-        looked_at.push(args.look_at(*method)?);
+        // Whatever happens to those to come.
+        let so_far = Table::of(&args, &all, picture.clone())?;
+        so_far.write(&args.runs)?;
+        table = Some(so_far);
     }
-    let picture = args.runs.join("compare.png");
     let runs = args.methods.iter().map(|method| args.run_of(*method));
     args.learn.backend()?.run(Picture {
         runs: runs.collect(),
-        out: picture.clone(),
+        out: picture,
     })??;
-    let table = Table::of(&args, looked_at, picture)?;
-    table.write(&args.runs)?;
+    let Some(table) = table else {
+        return Err(Failure::Usage("no methods".to_owned()));
+    };
     if args.json {
         out!("{}", to_json(&table)?);
     } else {
@@ -140,8 +160,15 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
             args.runs.display()
         );
     }
-    Ok(Exit::Done)
+    match table.gaps() {
+        None => Ok(Exit::Done),
+        Some(gaps) => Err(Failure::Other(gaps)),
+    }
 }
+
+/// Why images may have no distance.
+const NO_LABELS: &str = "the images have no labels to train a classifier on; --weights gives Inception's \
+    weights, --classifier a classifier of other images of this size";
 
 fn failed(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::Other(format!("{}: {error}", path.display()))

@@ -12,7 +12,7 @@ use crate::{
     cli::{Failure, run::LoadedRun},
 };
 
-/// Images of each kind.
+/// Images of each kind at most.
 const SHOWN: usize = 10;
 
 /// The runs' reconstructions and samples in one picture.
@@ -27,7 +27,8 @@ impl OnBackend for Picture {
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let (mut originals, mut reconstructions, mut samples) =
             (Vec::new(), Vec::new(), Vec::new());
-        let mut shape = None;
+        // A row holds as many as there are test images.
+        let (mut shape, mut columns) = (None, SHOWN);
         for path in &self.runs {
             let run = LoadedRun::open(path)?;
             let method = run.method::<B>(&device)?;
@@ -37,16 +38,17 @@ impl OnBackend for Picture {
                 .spec()?
                 .load_split(Split::Test, Some(SHOWN))?
                 .images;
-            let found = method.reconstruct(&run.checkpoint.state, &test, SHOWN)?;
+            columns = test.len();
+            let found = method.reconstruct(&run.checkpoint.state, &test, columns)?;
             originals = found.originals;
             reconstructions.extend(found.generated);
-            for batch in method.samples(SHOWN, SHOWN)? {
+            for batch in method.samples(columns, columns)? {
                 samples.extend(host(batch));
             }
             shape = Some(test.shape());
         }
         let Some(shape) = shape else { return Ok(()) };
         let all = [originals, reconstructions, samples].concat();
-        Ok(Grid::new(shape, SHOWN, all).write_png(&self.out)?)
+        Ok(Grid::new(shape, columns, all).write_png(&self.out)?)
     }
 }

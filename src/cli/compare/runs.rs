@@ -3,23 +3,27 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shortrun_baselines::MethodName;
+use shortrun_data::Split;
 use shortrun_train::{Ending, Evaluated, RunFolder, Summary};
 
-use super::CompareArgs;
-use crate::cli::{Failure, train::LearnOptions};
+use super::{CompareArgs, budget::Budget};
+use crate::cli::{Exit, Failure, train::LearnOptions};
 
-/// What the commands found out about a run.
+/// What the commands found out about a run, but for those that failed.
+#[derive(Clone, Debug)]
 pub(super) struct LookedAt {
     pub(super) method: MethodName,
-    pub(super) reconstruct: Value,
-    pub(super) fid: Value,
+    pub(super) reconstruct: Option<Value>,
+    pub(super) fid: Option<Value>,
     pub(super) likelihood: Option<Value>,
+    /// The commands that failed.
+    pub(super) failed: Vec<&'static str>,
 }
 
 impl CompareArgs {
@@ -35,83 +39,127 @@ impl CompareArgs {
         learn
     }
 
+    /// Whether the images can be told apart by features: by Inception's, by those of a classifier that is
+    /// given, or of one that is trained on their labels. `None` if the images are not there yet.
+    pub(super) fn has_extractor(&self) -> Result<Option<bool>, Failure> {
+        if self.weights.is_some() || self.classifier.is_some() {
+            return Ok(Some(true));
+        }
+        let spec = self.learn.data(None)?.spec()?;
+        let first = spec.load_split(Split::Test, Some(1)).ok();
+        Ok(first.map(|first| first.images.labels().is_some()))
+    }
+
     /// Trains one method in a process of its own, so that its memory can be told.
     pub(super) fn train(&self, method: MethodName) -> Result<Ending, Failure> {
         let folder = self.run_of(method);
         let mut flags = self.learning(method).arguments();
         flags.extend(self.budget.flags().into_iter().map(OsString::from));
+        let mut wanted = arguments("train", &folder, &flags);
         if let Ok(opened) = RunFolder::open(&folder) {
-            let wanted = arguments("train", &folder, &flags);
+            let before = last_arguments(&opened);
+            self.refuse_another_run(&folder, before.as_deref(), &wanted)?;
             match Summary::read(&opened) {
                 Some(summary)
-                    if summary.ending != Ending::Stopped
-                        && last_arguments(&opened).as_ref() == Some(&wanted) =>
+                    if summary.ending != Ending::Stopped && before.as_ref() == Some(&wanted) =>
                 {
                     return Ok(summary.ending);
                 }
-                _ => {
-                    refuse_other_settings(&opened, &wanted)?;
-                    flags.push("--resume".into());
-                }
+                _ => wanted.push("--resume".into()),
             }
         }
-        match self.call::<Summary>("train", &folder, &flags) {
-            Ok(summary) => Ok(summary.ending),
+        if self.json {
+            wanted.push("--json".into());
+        }
+        let mut train = self.command("train", &folder, &wanted)?;
+        let status = train.stdout(Stdio::null()).status();
+        let status = status.map_err(|e| Failure::Other(format!("cannot start train: {e}")))?;
+        match status.code() {
+            Some(0) => Ok(Ending::Finished),
             // That a method does not learn is what the table is to show.
-            Err(failure) => match RunFolder::open(&folder)
-                .ok()
-                .and_then(|f| Summary::read(&f))
-            {
-                Some(summary) if summary.ending == Ending::Diverged => Ok(Ending::Diverged),
-                _ => Err(failure),
-            },
+            Some(code) if code == i32::from(Exit::Diverged.code()) => Ok(Ending::Diverged),
+            Some(code) if code == i32::from(Exit::Interrupted.code()) => Ok(Ending::Stopped),
+            _ => Err(failed("train", &folder, status)),
         }
     }
 
-    pub(super) fn look_at(&self, method: MethodName) -> Result<LookedAt, Failure> {
+    /// Asks everything about a trained run. A command that fails says why, and leaves a gap: it is no
+    /// reason to lose what is known of the others.
+    pub(super) fn look_at(
+        &self,
+        method: MethodName,
+        stop: &AtomicBool,
+    ) -> Result<LookedAt, Failure> {
         let run = self.run_of(method);
-        let backend = self.learn.backend_arguments();
-        let flags = |more: &[(&str, String)]| -> Vec<OsString> {
+        let mut failed = Vec::new();
+        let mut ask = |command: &'static str, more: Vec<(&str, String)>| {
             let more = more
-                .iter()
+                .into_iter()
                 .flat_map(|(flag, value)| [flag.into(), value.into()]);
-            backend.iter().cloned().chain(more).collect()
+            let flags: Vec<OsString> = self
+                .learn
+                .backend_arguments()
+                .into_iter()
+                .chain(more)
+                .collect();
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let found = self.ask(command, &run, &flags)?;
+            if found.is_none() {
+                failed.push(command);
+            }
+            Ok::<_, Failure>(found)
         };
-        let reconstruct = flags(&[("--count", self.count.to_string())]);
-        let mut fid = vec![
+        let reconstruct = ask("reconstruct", vec![("--count", self.count.to_string())])?;
+        let fid = match self.has_extractor()? {
+            Some(false) => None,
+            _ => ask("fid", self.fid_flags())?,
+        };
+        let likelihood = match self.likelihood > 0 && method.has_standard_prior() {
+            true => ask(
+                "likelihood",
+                vec![
+                    ("--count", self.likelihood.to_string()),
+                    ("--temperatures", self.temperatures.to_string()),
+                    ("--simulated", "0".to_owned()),
+                ],
+            )?,
+            false => None,
+        };
+        Ok(LookedAt {
+            method,
+            reconstruct,
+            fid,
+            likelihood,
+            failed,
+        })
+    }
+
+    fn fid_flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags = vec![
             ("--samples", self.samples.to_string()),
             ("--neighbours", "0".to_owned()),
         ];
         match &self.weights {
-            Some(weights) => fid.push(("--weights", weights.display().to_string())),
+            Some(weights) => flags.push(("--weights", weights.display().to_string())),
             None => {
-                let file = self.runs.join("classifier.safetensors");
-                fid.push(("--features", "classifier".to_owned()));
-                fid.push(("--classifier-updates", self.classifier_updates.to_string()));
-                fid.push(("--classifier", file.display().to_string()));
+                let usual = || self.runs.join("classifier.safetensors");
+                let file = self.classifier.clone().unwrap_or_else(usual);
+                flags.push(("--features", "classifier".to_owned()));
+                flags.push(("--classifier-updates", self.classifier_updates.to_string()));
+                flags.push(("--classifier", file.display().to_string()));
             }
         }
-        fid.extend(self.reference.map(|count| ("--count", count.to_string())));
-        let likelihood = flags(&[
-            ("--count", self.likelihood.to_string()),
-            ("--temperatures", self.temperatures.to_string()),
-            ("--simulated", "0".to_owned()),
-        ]);
-        let wanted = self.likelihood > 0 && method.has_standard_prior();
-        Ok(LookedAt {
-            method,
-            reconstruct: self.ask("reconstruct", &run, &reconstruct)?,
-            fid: self.ask("fid", &run, &flags(&fid))?,
-            likelihood: match wanted {
-                true => Some(self.ask("likelihood", &run, &likelihood)?),
-                false => None,
-            },
-        })
+        flags.extend(self.reference.map(|count| ("--count", count.to_string())));
+        flags
     }
 
     /// What a command finds out about a run; if it was asked the same about the same checkpoint
-    /// before, what it said then.
-    fn ask(&self, command: &str, run: &Path, flags: &[OsString]) -> Result<Value, Failure> {
+    /// before, what it said then. `None` if it failed.
+    fn ask(&self, command: &str, run: &Path, flags: &[OsString]) -> Result<Option<Value>, Failure> {
+        let mut asked = arguments(command, run, flags);
+        asked.push("--json".into());
         let known = || {
             let folder = RunFolder::open(run).ok()?;
             let checkpoint = Summary::read(&folder)?.iterations;
@@ -120,38 +168,68 @@ impl CompareArgs {
             let Evaluated {
                 invocation, report, ..
             } = found.ok()?;
-            let asked = arguments(command, run, flags);
             let before = invocation.arguments.iter().skip(1).map(OsString::from);
-            let same = before.eq(asked) && report["checkpoint"] == checkpoint;
+            let same = before.eq(asked.iter().cloned()) && report["checkpoint"] == checkpoint;
             same.then_some(report)
         };
-        match known() {
-            Some(report) => Ok(report),
-            None => self.call(command, run, flags),
+        if let Some(report) = known() {
+            return Ok(Some(report));
         }
+        let output = self.command(command, run, &asked)?.output();
+        let output = output.map_err(|e| Failure::Other(format!("cannot start {command}: {e}")))?;
+        Ok(serde_json::from_slice(&output.stdout).ok())
     }
 
-    /// Runs a command of this program on a run, and reads its result.
-    fn call<T: DeserializeOwned>(
+    /// A command of this program on a run.
+    fn command(
         &self,
         command: &str,
         run: &Path,
-        flags: &[OsString],
-    ) -> Result<T, Failure> {
+        arguments: &[OsString],
+    ) -> Result<Command, Failure> {
         let program = std::env::current_exe().map_err(|e| Failure::Other(e.to_string()))?;
         if !self.json {
             err!("{command} {}", run.display());
         }
-        let output = Command::new(program)
-            .args(arguments(command, run, flags))
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|e| Failure::Other(format!("cannot start {command}: {e}")))?;
-        serde_json::from_slice(&output.stdout).map_err(|_| {
-            let run = run.display();
-            Failure::Other(format!("{command} --run {run} failed; it says why above"))
-        })
+        let mut process = Command::new(program);
+        process.args(arguments).stderr(Stdio::inherit());
+        Ok(process)
     }
+
+    /// A larger budget of the same kind, or data that moved, is the same comparison; any other setting
+    /// is not.
+    fn refuse_another_run(
+        &self,
+        folder: &Path,
+        before: Option<&[OsString]>,
+        wanted: &[OsString],
+    ) -> Result<(), Failure> {
+        let Some(before) = before else { return Ok(()) };
+        let folder = folder.display();
+        let (then, now) = (fixed(before), fixed(wanted));
+        if then != now {
+            return Err(Failure::Other(format!(
+                "{folder}: this run was trained with other settings; give another --runs folder\n  then: \
+                 {then}\n  now:  {now}"
+            )));
+        }
+        match Budget::of(before) {
+            Some(before) if !self.budget.goes_on_from(before) => Err(Failure::Other(format!(
+                "{folder}: this run was given {}, and goes on with no less of the same kind, not with \
+                 {}; give another --runs folder",
+                before.words(),
+                self.budget.words()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn failed(command: &str, run: &Path, status: ExitStatus) -> Failure {
+    let run = run.display();
+    Failure::Other(format!(
+        "{command} --run {run} failed ({status}); it says why above"
+    ))
 }
 
 /// The arguments that a run was last trained by, resumed or not.
@@ -160,44 +238,31 @@ fn last_arguments(folder: &RunFolder) -> Option<Vec<OsString>> {
     let given = last.arguments.into_iter().skip(1);
     Some(
         given
-            .filter(|given| given != "--resume")
+            .filter(|given| given != "--resume" && given != "--json")
             .map(OsString::from)
             .collect(),
     )
 }
 
-/// A larger budget, or data that moved, is the same comparison; any other setting is not.
-fn refuse_other_settings(folder: &RunFolder, wanted: &[OsString]) -> Result<(), Failure> {
-    let fixed = |arguments: &[OsString]| {
-        let mut arguments = arguments.iter();
-        let mut kept = Vec::new();
-        while let Some(argument) = arguments.next() {
-            if ["--steps", "--minutes", "--data-dir"]
-                .iter()
-                .any(|free| argument == free)
-            {
-                arguments.next();
-            } else {
-                kept.push(argument.to_string_lossy().into_owned());
-            }
+/// Those that another session of the same run must have as well.
+fn fixed(arguments: &[OsString]) -> String {
+    let mut arguments = arguments.iter();
+    let mut kept = Vec::new();
+    while let Some(argument) = arguments.next() {
+        if ["--steps", "--minutes", "--data-dir"]
+            .iter()
+            .any(|free| argument == free)
+        {
+            arguments.next();
+        } else {
+            kept.push(argument.to_string_lossy().into_owned());
         }
-        kept.join(" ")
-    };
-    let Some(before) = last_arguments(folder) else {
-        return Ok(());
-    };
-    let (before, wanted) = (fixed(&before), fixed(wanted));
-    if before == wanted {
-        return Ok(());
     }
-    Err(Failure::Other(format!(
-        "{}: this run was trained with other settings; give another --runs folder\n  then: {before}\n  now:  {wanted}",
-        folder.path().display()
-    )))
+    kept.join(" ")
 }
 
 /// The arguments of a command of this program about a run.
 fn arguments(command: &str, run: &Path, flags: &[OsString]) -> Vec<OsString> {
-    let named = [command.into(), "--json".into(), "--run".into(), run.into()];
+    let named = [command.into(), "--run".into(), run.into()];
     named.into_iter().chain(flags.iter().cloned()).collect()
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shortrun_train::{Ending, Summary};
 
-use super::{CompareArgs, budget::Budget, failed, runs::LookedAt};
+use super::{CompareArgs, NO_LABELS, budget::Budget, failed, runs::LookedAt};
 use crate::cli::{Failure, reporting::to_json, run::LoadedRun};
 
 /// What a method came to.
@@ -18,6 +18,8 @@ use crate::cli::{Failure, reporting::to_json, run::LoadedRun};
 struct Row {
     method: &'static str,
     run: PathBuf,
+    /// Dimensions of the layers, top first.
+    latents: Vec<usize>,
     ending: Ending,
     updates: u64,
     /// Of these, how many were not taken.
@@ -33,28 +35,41 @@ struct Row {
     /// Of test images inferred the method's own way, per value in [-1, 1]; null where it is exact or
     /// not finite.
     mse: Option<f64>,
-    distance: f64,
+    /// Null where images could not be told apart, or it failed.
+    distance: Option<f64>,
     /// The method's own log p(x) or bound of it, in nats an image, and which it is.
     own_log_density: Option<f64>,
     own_log_density_is: Option<String>,
+    /// Of an exact density, as bits per dimension of bytes.
+    bits_per_dimension: Option<f64>,
     /// By annealed importance sampling, nats an image; null without a generator.
     log_density: Option<f64>,
     log_density_error: Option<f64>,
+    /// The commands that failed on it.
+    failed: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
 pub(super) struct Table {
     budget: Budget,
     data: String,
-    latents: Vec<usize>,
     test_images: usize,
-    distance_name: String,
-    extractor: String,
-    reference: String,
+    /// Null if images could not be told apart.
+    distance: Option<Distance>,
     samples: usize,
     likelihood_images: usize,
     rows: Vec<Row>,
     picture: PathBuf,
+}
+
+/// What distances are.
+#[derive(Serialize)]
+struct Distance {
+    name: String,
+    extractor: String,
+    reference: String,
+    /// Images of the reference.
+    reference_count: Option<u64>,
 }
 
 impl LookedAt {
@@ -70,10 +85,13 @@ impl LookedAt {
         let has_sigma = self.method.has_standard_prior();
         let sigma = run.config.training.sigma.at(run.last_iteration());
         let likelihood = self.likelihood.as_ref().map(|found| &found["measured"]);
-        let exact = self.reconstruct["exact"] == Value::Bool(true);
+        let (reconstruct, fid) = (self.reconstruct.as_ref(), self.fid.as_ref());
+        let found = |of: Option<&Value>, key: &str| of.and_then(|of| of[key].as_f64());
+        let exact = reconstruct.is_some_and(|found| found["exact"] == Value::Bool(true));
         Ok(Row {
             method: self.method.name(),
             run: folder.to_owned(),
+            latents: run.config.generator.latents.sizes().to_vec(),
             ending: summary.ending,
             updates: summary.iterations,
             skipped: summary.skipped,
@@ -83,14 +101,16 @@ impl LookedAt {
             generator_parameters: summary.parameters.generator,
             inference_parameters: summary.parameters.inference,
             peak_memory_mib: summary.peak_memory_mib,
-            mse: self.reconstruct["mse"].as_f64().filter(|_| !exact),
-            distance: self.fid["distance"].as_f64().unwrap_or(f64::NAN),
-            own_log_density: self.reconstruct["log_density"].as_f64(),
-            own_log_density_is: self.reconstruct["log_density_is"]
-                .as_str()
+            mse: found(reconstruct, "mse").filter(|_| !exact),
+            distance: found(fid, "distance"),
+            own_log_density: found(reconstruct, "log_density"),
+            own_log_density_is: reconstruct
+                .and_then(|found| found["log_density_is"].as_str())
                 .map(str::to_owned),
-            log_density: likelihood.and_then(|found| found["log_density"].as_f64()),
-            log_density_error: likelihood.and_then(|found| found["standard_error"].as_f64()),
+            bits_per_dimension: found(reconstruct, "bits_per_dimension"),
+            log_density: found(likelihood, "log_density"),
+            log_density_error: found(likelihood, "standard_error"),
+            failed: self.failed.clone(),
         })
     }
 }
@@ -99,21 +119,23 @@ impl Table {
     /// The table of what was found out about each run.
     pub(super) fn of(
         args: &CompareArgs,
-        all: Vec<LookedAt>,
+        all: &[LookedAt],
         picture: PathBuf,
     ) -> Result<Self, Failure> {
-        let first = all
-            .first()
-            .ok_or_else(|| Failure::Usage("no methods".to_owned()))?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let reconstruct = all.iter().find_map(|of| of.reconstruct.as_ref());
+        let fid = all.iter().find_map(|of| of.fid.as_ref());
         let mut table = Self {
             budget: args.budget,
-            data: text(&first.reconstruct["data"]),
-            latents: Vec::new(),
-            test_images: first.reconstruct["images"].as_u64().unwrap_or(0) as usize,
-            distance_name: text(&first.fid["distance_name"]),
-            extractor: text(&first.fid["extractor"]),
-            reference: text(&first.fid["reference"]),
+            data: reconstruct.map_or_else(String::new, |found| text(&found["data"])),
+            test_images: reconstruct
+                .map_or(0, |found| found["images"].as_u64().unwrap_or(0) as usize),
+            distance: fid.map(|found| Distance {
+                name: text(&found["distance_name"]),
+                extractor: text(&found["extractor"]),
+                reference: text(&found["reference"]),
+                reference_count: found["reference_count"].as_u64(),
+            }),
             samples: args.samples,
             likelihood_images: args.likelihood,
             rows: Vec::new(),
@@ -121,7 +143,6 @@ impl Table {
         };
         for looked_at in all {
             let run = LoadedRun::open(args.run_of(looked_at.method))?;
-            table.latents = run.config.generator.latents.sizes().to_vec();
             table.rows.push(looked_at.row(&run)?);
         }
         Ok(table)
@@ -136,67 +157,120 @@ impl Table {
         write("compare.md", &self.markdown())
     }
 
+    /// What is missing because a command failed.
+    pub(super) fn gaps(&self) -> Option<String> {
+        let failed = |row: &Row| format!("{} ({})", row.method, row.failed.join(", "));
+        let gaps: Vec<String> = self
+            .rows
+            .iter()
+            .filter(|row| !row.failed.is_empty())
+            .map(failed)
+            .collect();
+        (!gaps.is_empty()).then(|| {
+            format!(
+                "some commands failed, which say why above, and have '-' in the table: {}",
+                gaps.join("; ")
+            )
+        })
+    }
+
+    /// The latents of all, if they are the same.
+    fn latents(&self) -> Option<&[usize]> {
+        let mut all = self.rows.iter().map(|row| row.latents.as_slice());
+        let first = all.next()?;
+        all.all(|other| other == first).then_some(first)
+    }
+
     pub(super) fn markdown(&self) -> String {
+        let common = self.latents();
+        let described =
+            |latents: &[usize]| format!("L = {} (latents {latents:?}, top first)", latents.len());
         let mut text = format!(
-            "{}; {}; L = {} (latents {:?}, top first).\n\n\
+            "{}; {}{}.\n\n\
              | method | test MSE | distance | log p(x) by AIS | own log p(x) | parameters: generator | \
-             inference | updates | s/update | sigma | peak MiB |\n|{}\n",
+             inference | updates | s/update | sigma | peak MiB of the host |\n|{}\n",
             self.budget.words(),
             self.data,
-            self.latents.len(),
-            self.latents,
+            common.map_or_else(String::new, |latents| format!("; {}", described(latents))),
             "---|".repeat(11)
         );
+        for row in &self.rows {
+            let latents = common.is_none().then(|| described(&row.latents));
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}", row.markdown(latents));
+        }
+        let _ = writeln!(text, "\n{}", self.legend());
+        text
+    }
+
+    /// What the columns are.
+    fn legend(&self) -> String {
+        let distance = match &self.distance {
+            Some(distance) => format!(
+                "Distance: {}, {}, {} samples against {}{}.",
+                distance.name,
+                distance.extractor,
+                self.samples,
+                distance
+                    .reference_count
+                    .map_or_else(String::new, |count| format!("{count} images of ")),
+                distance.reference
+            ),
+            None => format!("No distances: {NO_LABELS}."),
+        };
+        let estimate = match self.likelihood_images {
+            0 => String::new(),
+            count => format!(" log p(x) by AIS: nats an image, of {count} test images."),
+        };
+        format!(
+            "MSE per value in [-1, 1] on {images} test images, inferred the method's own way: by an encoder's \
+             mean, by the noisy end of a chain, by descent for glo. Sigma is that of the last update. \
+             {distance}{estimate} Own log p(x): nats an image, of the {images} images, values in [-1, 1]; \
+             glow's is of bytes with uniform noise, and not comparable with the others. {picture}: test \
+             images, then a row of reconstructions for each method in the order of the table, then a row of \
+             samples for each. Seconds are of training alone, on this machine, and count the compiling of \
+             kernels on a GPU; memory on a GPU does not count.",
+            images = self.test_images,
+            picture = self.picture.display()
+        )
+    }
+}
+
+impl Row {
+    fn markdown(&self, latents: Option<String>) -> String {
         let number = |value: Option<f64>, digits: usize| {
             value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
         };
-        for row in &self.rows {
-            let ending = match row.ending {
-                Ending::Diverged => " (diverged)",
-                Ending::Finished | Ending::Stopped => "",
-            };
-            let own = match &row.own_log_density_is {
-                Some(kind) => format!("{} ({kind})", number(row.own_log_density, 1)),
-                None => "-".to_owned(),
-            };
-            let estimate = match row.log_density_error {
-                Some(error) => format!("{} ± {error:.1}", number(row.log_density, 1)),
-                None => number(row.log_density, 1),
-            };
-            let updates = match row.skipped {
-                0 => row.updates.to_string(),
-                skipped => format!("{} ({skipped} skipped)", row.updates),
-            };
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "| {}{ending} | {} | {:.3} | {estimate} | {own} | {} | {} | {updates} | {:.4} | {} | {} |",
-                row.method,
-                number(row.mse, 5),
-                row.distance,
-                row.generator_parameters,
-                row.inference_parameters,
-                row.seconds_per_update,
-                number(row.sigma, 3),
-                number(row.peak_memory_mib, 0),
-            );
-        }
-        let _ = write!(
-            text,
-            "\nMSE per value in [-1, 1] on {} test images, inferred the method's own way: by an encoder's mean, by the \
-             noisy end of a chain, by descent for glo. Sigma is that of the last update. Distance: {}, \
-             {}, {} samples against {}. log p(x): nats an image, values in [-1, 1], on {} test images. \
-             {}: test images, then a row of reconstructions for each method in the order of the \
-             table, then a row of samples for each. Seconds and memory are of training on this machine; memory \
-             on a GPU does not count.\n",
-            self.test_images,
-            self.distance_name,
-            self.extractor,
-            self.samples,
-            self.reference,
-            self.likelihood_images,
-            self.picture.display()
-        );
-        text
+        let ending = match self.ending {
+            Ending::Diverged => " (diverged)",
+            Ending::Finished | Ending::Stopped => "",
+        };
+        let latents = latents.map_or_else(String::new, |latents| format!(", {latents}"));
+        let bits = self.bits_per_dimension.map_or_else(String::new, |bits| {
+            format!(", {bits:.3} bits per dimension")
+        });
+        let own = match &self.own_log_density_is {
+            Some(kind) => format!("{} ({kind}{bits})", number(self.own_log_density, 1)),
+            None => "-".to_owned(),
+        };
+        let estimate = match self.log_density_error {
+            Some(error) => format!("{} ± {error:.1}", number(self.log_density, 1)),
+            None => number(self.log_density, 1),
+        };
+        let updates = match self.skipped {
+            0 => self.updates.to_string(),
+            skipped => format!("{} ({skipped} skipped)", self.updates),
+        };
+        format!(
+            "| {}{latents}{ending} | {} | {} | {estimate} | {own} | {} | {} | {updates} | {:.4} | {} | {} |",
+            self.method,
+            number(self.mse, 5),
+            number(self.distance, 3),
+            self.generator_parameters,
+            self.inference_parameters,
+            self.seconds_per_update,
+            number(self.sigma, 3),
+            number(self.peak_memory_mib, 0),
+        )
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         Failure,
         options::{BackendOption, one_of},
     },
-    run_config::training_of,
+    run_config::{DataConfig, training_of},
     settings::{Layers, assignment},
 };
 
@@ -55,7 +55,8 @@ pub(in crate::cli) struct LearnOptions {
     /// Learning steps of the whole run.
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
-    /// Minutes of training after which the run ends even if steps remain.
+    /// Minutes of training, looks at test images not counted, after which the run ends even if steps
+    /// remain.
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
     /// Seed of weights, batches and noise.
@@ -129,6 +130,20 @@ impl LearnOptions {
             flags.push("--download".into());
         }
         flags
+    }
+
+    /// The images to learn from; if it is not said, the `usual` ones.
+    pub(in crate::cli) fn data(&self, usual: Option<&str>) -> Result<DataConfig, Failure> {
+        let mut data = self.layers()?.data(&DataConfig {
+            source: usual.unwrap_or("auto").to_owned(),
+            dir: None,
+            size: 0,
+            channels: None,
+        })?;
+        if data.size == 0 {
+            data.size = DataConfig::usual_size(&data.source);
+        }
+        Ok(data)
     }
 
     pub(super) fn layers(&self) -> Result<Layers, Failure> {

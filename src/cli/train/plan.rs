@@ -40,15 +40,7 @@ impl Plan {
         quiet: bool,
     ) -> Result<Self, Failure> {
         let layers = args.layers()?;
-        let mut data = layers.data(&DataConfig {
-            source: defaults.map_or("auto", |d| d.data).to_owned(),
-            dir: None,
-            size: 0,
-            channels: None,
-        })?;
-        if data.size == 0 {
-            data.size = DataConfig::usual_size(&data.source);
-        }
+        let data = args.data(defaults.map(|d| d.data))?;
         let folder = run.unwrap_or_else(|| free_folder(defaults, &data.source));
         if RunFolder::open(&folder).is_ok() {
             return Err(TrainError::Occupied(folder).into());
@@ -68,6 +60,7 @@ impl Plan {
         method.check(&layers.generator(&generator)?)?;
         let usual = name.training(&usual.training(&training_of(preset))?);
         let training = layers.training(&usual)?;
+        let method = method.of_run(&training);
         let images = load(&data, args.download, quiet)?;
         let shape = images.train.shape();
         let config = RunConfig {
@@ -206,9 +199,11 @@ impl OnBackend for Plan {
     fn run<B: Backend>(self, device: B::Device) -> Self::Output {
         let text = self.config.to_toml()?;
         let asked = self.config.training.precision;
-        if asked == Some(Precision::Bf16) && !self.backend.has_precisions() {
+        if let Some(precision) = asked.filter(|precision| *precision != Precision::F32)
+            && !self.backend.has_precisions()
+        {
             err!(
-                "warning: precision is bf16, but backend {} computes in float32",
+                "warning: precision is {precision}, but backend {} computes in float32",
                 self.backend
             );
         }
