@@ -25,6 +25,10 @@ use super::{
     train::LearnOptions,
 };
 
+/// Why images may have no distance.
+const NO_LABELS: &str = "the images have no labels to train a classifier on; --weights gives Inception's \
+    weights, --classifier a classifier of other images of this size";
+
 /// Arguments of `shortrun compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
@@ -119,7 +123,8 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
             ));
         }
     }
-    if args.has_extractor()? == Some(false) {
+    let mut has_extractor = args.has_extractor()?;
+    if has_extractor == Some(false) {
         remarks.push(format!("no distances: {NO_LABELS}"));
     }
     if !args.json {
@@ -132,9 +137,16 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
     let mut table = None;
     let mut all = Vec::new();
     for method in &args.methods {
-        let ending = args.train(*method)?;
-        all.push(args.look_at(*method, &stop)?);
-        if ending == Ending::Stopped || stop.load(Ordering::Relaxed) {
+        let mut stopped = args.train(*method)? == Ending::Stopped;
+        if !stopped {
+            if has_extractor.is_none() {
+                has_extractor = args.has_extractor()?;
+            }
+            let distances = has_extractor != Some(false);
+            all.push(args.look_at(*method, distances, &stop)?);
+            stopped = stop.load(Ordering::Relaxed);
+        }
+        if stopped {
             err!("stopped; the same command goes on");
             return Ok(Exit::Interrupted);
         }
@@ -165,10 +177,6 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
         Some(gaps) => Err(Failure::Other(gaps)),
     }
 }
-
-/// Why images may have no distance.
-const NO_LABELS: &str = "the images have no labels to train a classifier on; --weights gives Inception's \
-    weights, --classifier a classifier of other images of this size";
 
 fn failed(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::Other(format!("{}: {error}", path.display()))

@@ -83,11 +83,12 @@ impl CompareArgs {
         }
     }
 
-    /// Asks everything about a trained run. A command that fails says why, and leaves a gap: it is no
+    /// Asks everything about a trained run, until `stop` is set. A command that fails says why, and leaves a gap: it is no
     /// reason to lose what is known of the others.
     pub(super) fn look_at(
         &self,
         method: MethodName,
+        distances: bool,
         stop: &AtomicBool,
     ) -> Result<LookedAt, Failure> {
         let run = self.run_of(method);
@@ -112,9 +113,9 @@ impl CompareArgs {
             Ok::<_, Failure>(found)
         };
         let reconstruct = ask("reconstruct", vec![("--count", self.count.to_string())])?;
-        let fid = match self.has_extractor()? {
-            Some(false) => None,
-            _ => ask("fid", self.fid_flags())?,
+        let fid = match distances {
+            true => ask("fid", self.fid_flags())?,
+            false => None,
         };
         let likelihood = match self.likelihood > 0 && method.has_standard_prior() {
             true => ask(

@@ -12,7 +12,7 @@ pub(super) fn gather<E: Numeric>(
     table: &Array<u32>,
     to: &mut Array<E>,
     count: u32,
-    #[define(E)] _to: StorageType,
+    #[define(E)] _kind: StorageType,
     #[comptime] _sources: u64,
 ) {
     let i = ABSOLUTE_POS;
