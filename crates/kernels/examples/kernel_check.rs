@@ -69,6 +69,18 @@ fn asked(word: &str) -> bool {
     std::env::args().skip(1).any(|argument| argument == word)
 }
 
+/// Gives back memory of every size, full of what is no number as float32 nor as any of 16 bits: what kernels
+/// read and nobody wrote shows.
+fn poison(client: &Client) {
+    let words = vec![0x7FFF_7FFF_u32; 1 << 23];
+    let bytes: &[u8] = bytemuck::cast_slice(&words);
+    let all: Vec<Handle> = (8..=25)
+        .map(|power| client.create_from_slice(&bytes[..1 << power]))
+        .collect();
+    sync(client);
+    drop(all);
+}
+
 impl Case {
     fn new(client: &Client, shape: &Shape, batch: usize, seed: u64) -> Self {
         let operands = match asked("f16") {
@@ -162,6 +174,7 @@ fn check_weights(client: &Client, case: &Case, packed: &Packed, failed: &mut boo
     let mut rng = Rng(99);
     let weights: Vec<f32> = (0..batch).map(|_| 0.5 + 0.4 * rng.uniform()).collect();
     let run = || {
+        poison(client);
         let latents = client.create_from_slice(bytes(&case.latents));
         let weights = client.create_from_slice(bytes(&weights));
         let gradients = case
@@ -234,9 +247,7 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
     for masked in [false, true] {
         let observed = case.observed(client, masked);
         let run = || {
-            // Whatever the kernels do not write is not a number.
-            let poison = client.create_from_slice(bytes(&vec![f32::NAN; 8 << 20]));
-            drop(poison);
+            poison(client);
             let latents = client.create_from_slice(bytes(&case.latents));
             let (energies, gradients) = case.network.gradient(&packed, &observed, latents, batch);
             (read(client, &energies), read(client, &gradients))
@@ -321,7 +332,10 @@ fn check(client: &Client, name: &str, shape: &Shape, batch: usize, failed: &mut 
     let sizes: Vec<f32> = (0..steps as usize * dim)
         .flat_map(|_| [eta * eta / 2.0, eta])
         .collect();
-    let start = || client.create_from_slice(bytes(&case.latents));
+    let start = || {
+        poison(client);
+        client.create_from_slice(bytes(&case.latents))
+    };
     let (ends, _) = case
         .network
         .chain(&packed, &observed, start(), batch, &sizes, &keyed(key));
