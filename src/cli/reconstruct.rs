@@ -12,7 +12,7 @@ use super::{
     Failure,
     options::{DEFAULT_COUNT, warn_of_divergence},
     reporting::{Reporting, StepSizeReport},
-    run::{InferredBy, Subject},
+    run::{InferredBy, OF_AN_INVERSE, Subject},
 };
 use crate::backend::OnBackend;
 
@@ -77,12 +77,7 @@ impl fmt::Display for Report {
             self.mean_image_mse
         )?;
         if self.exact {
-            writeln!(
-                f,
-                "{} gives every image back: this is the error of its inverse, not to be compared with \
-                 that of other methods",
-                self.inferred_by
-            )?;
+            writeln!(f, "{} {OF_AN_INVERSE}", self.inferred_by)?;
         }
         if let (Some(nats), Some(kind)) = (self.log_density, self.log_density_is) {
             let is = match kind {

@@ -72,6 +72,10 @@ pub(super) enum InferredBy<B: Backend> {
     Method(MethodName, Box<dyn Method<B>>),
 }
 
+/// What is to be said of the reconstructions of a method that [is exact](Method::is_exact), after its name.
+pub(super) const OF_AN_INVERSE: &str = "gives every image back: this is the error of its inverse, not to be \
+    compared with that of other methods";
+
 /// What [`Subject`] asks for.
 pub(super) struct Loaded<B: Backend> {
     pub(super) generator: MultiLayerGenerator<Autodiff<B>>,

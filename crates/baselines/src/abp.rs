@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use shortrun_langevin::{StepSize, StepSizes};
 use shortrun_train::{Sigma, TrainConfig};
 
+use crate::McmcConfig;
+
 /// Alternating back-propagation (Han, Lu, Zhu and Wu, 2017): short-run inference whose chains do not
 /// start afresh but go on, for each training image, from where its last one ended.
 ///
@@ -38,13 +40,9 @@ impl Default for AbpConfig {
 impl AbpConfig {
     /// The settings of a run, with these laid over them.
     pub fn over(&self, config: &TrainConfig) -> TrainConfig {
-        let mut config = config.clone();
+        let mut config = McmcConfig { steps: self.steps }.over(config);
         config.sigma = Sigma::Constant(self.sigma);
-        config.langevin.steps = self.steps;
         config.langevin.step_size = self.step_size.clone();
-        config.langevin.persistent = true;
-        // The objective is of chains that begin at the prior.
-        config.step_size.every = 0;
         config
     }
 }

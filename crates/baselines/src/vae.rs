@@ -62,7 +62,7 @@ impl LadderVaeConfig {
     /// would begin again when a run goes on for longer.
     pub fn of_run(&self, config: &TrainConfig) -> Self {
         Self {
-            warm_up: Some(self.warm_up.unwrap_or_else(|| usual_warm_up(config))),
+            warm_up: Some(self.warm_up_in(config)),
             ..self.clone()
         }
     }
@@ -78,17 +78,18 @@ impl LadderVaeConfig {
         device: &B::Device,
     ) -> Result<EncoderMethod<B>, TrainError> {
         let encoder = Encoder::new(generator.config(), self.batch_norm, config.seed, device);
-        let warm_up = self.warm_up.unwrap_or_else(|| usual_warm_up(config));
+        let warm_up = self.warm_up_in(config);
         Ok(Amortised::new(generator, encoder, warm_up, config, device))
     }
-}
 
-/// As long as sigma is annealed; with a constant one a tenth of the run, as Sonderby et al. have it, but
-/// no more than [`WARM_UP`].
-fn usual_warm_up(config: &TrainConfig) -> u64 {
-    match config.sigma.annealing() {
-        0 => (config.iterations / 10).min(WARM_UP),
-        annealing => annealing,
+    /// If it is not said, as long as sigma is annealed; with a constant one a tenth of the run, as
+    /// Sonderby et al. have it, but no more than [`WARM_UP`].
+    fn warm_up_in(&self, config: &TrainConfig) -> u64 {
+        self.warm_up
+            .unwrap_or_else(|| match config.sigma.annealing() {
+                0 => (config.iterations / 10).min(WARM_UP),
+                annealing => annealing,
+            })
     }
 }
 

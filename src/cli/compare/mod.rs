@@ -22,6 +22,7 @@ use super::{
     interrupt::stop_on_interrupt,
     options::{at_least_one, one_of},
     reporting::to_json,
+    run::LoadedRun,
     train::LearnOptions,
 };
 
@@ -134,35 +135,31 @@ pub(super) fn main(args: CompareArgs) -> Result<Exit, Failure> {
     // The processes of a terminal are interrupted together: the one at work saves and ends.
     let stop = stop_on_interrupt("stopping, as soon as the present command has ended")?;
     let picture = args.runs.join("compare.png");
-    let mut table = None;
-    let mut all = Vec::new();
+    let mut table = Table::new(&args, picture.clone());
+    let stopped = || {
+        err!("stopped; the same command goes on");
+        Ok(Exit::Interrupted)
+    };
     for method in &args.methods {
-        let mut stopped = args.train(*method)? == Ending::Stopped;
-        if !stopped {
-            if has_extractor.is_none() {
-                has_extractor = args.has_extractor()?;
-            }
-            let distances = has_extractor != Some(false);
-            all.push(args.look_at(*method, distances, &stop)?);
-            stopped = stop.load(Ordering::Relaxed);
+        if args.train(*method)? == Ending::Stopped {
+            return stopped();
         }
-        if stopped {
-            err!("stopped; the same command goes on");
-            return Ok(Exit::Interrupted);
+        if has_extractor.is_none() {
+            has_extractor = args.has_extractor()?;
         }
+        let looked_at = args.look_at(*method, has_extractor != Some(false), &stop)?;
+        if stop.load(Ordering::Relaxed) {
+            return stopped();
+        }
+        table.add(&LoadedRun::open(args.run_of(*method))?, &looked_at)?;
         // Whatever happens to those to come.
-        let so_far = Table::of(&args, &all, picture.clone())?;
-        so_far.write(&args.runs)?;
-        table = Some(so_far);
+        table.write(&args.runs)?;
     }
     let runs = args.methods.iter().map(|method| args.run_of(*method));
     args.learn.backend()?.run(Picture {
         runs: runs.collect(),
         out: picture,
     })??;
-    let Some(table) = table else {
-        return Err(Failure::Usage("no methods".to_owned()));
-    };
     if args.json {
         out!("{}", to_json(&table)?);
     } else {

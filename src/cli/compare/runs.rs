@@ -45,7 +45,7 @@ impl CompareArgs {
         if self.weights.is_some() || self.classifier.is_some() {
             return Ok(Some(true));
         }
-        let spec = self.learn.data(None)?.spec()?;
+        let spec = self.learn.data()?.spec()?;
         let first = spec.load_split(Split::Test, Some(1)).ok();
         Ok(first.map(|first| first.images.labels().is_some()))
     }
@@ -83,8 +83,8 @@ impl CompareArgs {
         }
     }
 
-    /// Asks everything about a trained run, until `stop` is set. A command that fails says why, and leaves a gap: it is no
-    /// reason to lose what is known of the others.
+    /// Asks everything about a trained run, until `stop` is set. A command that fails says why, and leaves
+    /// a gap: it is no reason to lose what is known of the others.
     pub(super) fn look_at(
         &self,
         method: MethodName,

@@ -116,36 +116,37 @@ impl LookedAt {
 }
 
 impl Table {
-    /// The table of what was found out about each run.
-    pub(super) fn of(
-        args: &CompareArgs,
-        all: &[LookedAt],
-        picture: PathBuf,
-    ) -> Result<Self, Failure> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let reconstruct = all.iter().find_map(|of| of.reconstruct.as_ref());
-        let fid = all.iter().find_map(|of| of.fid.as_ref());
-        let mut table = Self {
+    /// Without rows yet.
+    pub(super) fn new(args: &CompareArgs, picture: PathBuf) -> Self {
+        Self {
             budget: args.budget,
-            data: reconstruct.map_or_else(String::new, |found| text(&found["data"])),
-            test_images: reconstruct
-                .map_or(0, |found| found["images"].as_u64().unwrap_or(0) as usize),
-            distance: fid.map(|found| Distance {
-                name: text(&found["distance_name"]),
-                extractor: text(&found["extractor"]),
-                reference: text(&found["reference"]),
-                reference_count: found["reference_count"].as_u64(),
-            }),
+            data: String::new(),
+            test_images: 0,
+            distance: None,
             samples: args.samples,
             likelihood_images: args.likelihood,
             rows: Vec::new(),
             picture,
-        };
-        for looked_at in all {
-            let run = LoadedRun::open(args.run_of(looked_at.method))?;
-            table.rows.push(looked_at.row(&run)?);
         }
-        Ok(table)
+    }
+
+    /// Adds what was found out about a run. What was the same for all is told by the first that knows.
+    pub(super) fn add(&mut self, run: &LoadedRun, looked_at: &LookedAt) -> Result<(), Failure> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if let (Some(found), true) = (&looked_at.reconstruct, self.test_images == 0) {
+            self.data = text(&found["data"]);
+            self.test_images = found["images"].as_u64().unwrap_or(0) as usize;
+        }
+        if let (Some(found), None) = (&looked_at.fid, &self.distance) {
+            self.distance = Some(Distance {
+                name: text(&found["distance_name"]),
+                extractor: text(&found["extractor"]),
+                reference: text(&found["reference"]),
+                reference_count: found["reference_count"].as_u64(),
+            });
+        }
+        self.rows.push(looked_at.row(run)?);
+        Ok(())
     }
 
     pub(super) fn write(&self, runs: &Path) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use crate::{
         hierarchy::layer_rows,
         options::{Chosen, DEFAULT_COUNT},
         reporting::StepSizeReport,
-        run::{InferredBy, LoadedRun},
+        run::{InferredBy, LoadedRun, OF_AN_INVERSE},
         step_size::StepSizeArgs,
     },
 };
@@ -189,10 +189,7 @@ impl<B: Backend> Looker<'_, B> {
             by
         ));
         if exact {
-            section = section.note(
-                "It gives every image back: this is the error of its inverse, not to be compared with that \
-                 of other methods.",
-            );
+            section = section.note(format!("It {OF_AN_INVERSE}."));
         }
         if let Some(divergence) = &found.divergence {
             let share = number(100.0 * divergence.share);

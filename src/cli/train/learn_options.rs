@@ -132,18 +132,9 @@ impl LearnOptions {
         flags
     }
 
-    /// The images to learn from; if it is not said, the `usual` ones.
-    pub(in crate::cli) fn data(&self, usual: Option<&str>) -> Result<DataConfig, Failure> {
-        let mut data = self.layers()?.data(&DataConfig {
-            source: usual.unwrap_or("auto").to_owned(),
-            dir: None,
-            size: 0,
-            channels: None,
-        })?;
-        if data.size == 0 {
-            data.size = DataConfig::usual_size(&data.source);
-        }
-        Ok(data)
+    /// The images to learn from.
+    pub(in crate::cli) fn data(&self) -> Result<DataConfig, Failure> {
+        data_of(&self.layers()?, None)
     }
 
     pub(super) fn layers(&self) -> Result<Layers, Failure> {
@@ -193,4 +184,18 @@ impl LearnOptions {
         }
         Ok(layers)
     }
+}
+
+/// The images that are said to be learned from, else the `usual` ones.
+pub(super) fn data_of(layers: &Layers, usual: Option<&str>) -> Result<DataConfig, Failure> {
+    let mut data = layers.data(&DataConfig {
+        source: usual.unwrap_or("auto").to_owned(),
+        dir: None,
+        size: 0,
+        channels: None,
+    })?;
+    if data.size == 0 {
+        data.size = DataConfig::usual_size(&data.source);
+    }
+    Ok(data)
 }

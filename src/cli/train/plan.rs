@@ -13,7 +13,7 @@ use shortrun_train::{
     Method, Parameters, Progress, RunFolder, Session, Stop, Summary, TrainConfig, TrainError,
 };
 
-use super::{ExampleDefaults, LearnOptions};
+use super::{ExampleDefaults, LearnOptions, learn_options::data_of};
 use crate::{
     backend::{BackendName, OnBackend},
     cli::{Failure, versions::invocation},
@@ -40,7 +40,7 @@ impl Plan {
         quiet: bool,
     ) -> Result<Self, Failure> {
         let layers = args.layers()?;
-        let data = args.data(defaults.map(|d| d.data))?;
+        let data = data_of(&layers, defaults.map(|d| d.data))?;
         let folder = run.unwrap_or_else(|| free_folder(defaults, &data.source));
         if RunFolder::open(&folder).is_ok() {
             return Err(TrainError::Occupied(folder).into());
